@@ -1,0 +1,1 @@
+"""The mathematics of drift: pure values and functions; no clock, no I/O, no randomness."""

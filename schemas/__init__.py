@@ -1,0 +1,1 @@
+"""Contracts: events, configuration, and the codecs between Avro bytes and columns."""

@@ -1,0 +1,233 @@
+"""Typed values of everything that driftbus puts on the bus.
+
+Each has a twin in ``avro/``; `driftbus.schemas.codec` turns one into the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Source:
+    """One partition of a source topic in one counting epoch.
+
+    Args:
+        topic: source topic.
+        partition: partition number.
+        epoch: fingerprint of everything that decides what decoding and counting give
+            (pane, lateness, range limits, mappings, profile ids). A change starts a new epoch.
+    """
+
+    topic: str
+    partition: int
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Group:
+    """What is counted together: a monitor's stream, and a version and segment of it.
+
+    Args:
+        monitor: name of the monitor.
+        stream: ``predictions``, ``features`` or ``labels``.
+        version: model version, "" when the monitor maps none.
+        segment: ``column=value``, or "" for all rows.
+    """
+
+    monitor: str
+    stream: str
+    version: str = ""
+    segment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Additive integer counts of one (group, pane) inside one offset range.
+
+    Args:
+        group: whose rows.
+        tick: pane number, event time // pane length.
+        rows: records counted.
+        from_offset: smallest offset counted.
+        to_offset: largest offset counted, plus one.
+        counts: little-endian unsigned integers, `width` bytes each, in the order of the
+            profile's layout; "" when every cell is 0.
+        width: bytes per cell: 1, 2, 4 or 8.
+        unseen: per column, up to 8 unknown category names (smallest hashes) with exact counts.
+    """
+
+    group: Group
+    tick: int
+    rows: int
+    from_offset: int
+    to_offset: int
+    counts: bytes
+    width: int
+    unseen: tuple[tuple[str, str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryPart:
+    """What stage 1 says of one source: a settled range, a preview, or a forced clock.
+
+    Args:
+        kind: ``final`` (the range [a, b)), ``preview`` (the open range so far, replaceable,
+            b = position) or ``clock`` (a forced clock, no content).
+        source: whose offsets.
+        base: offset at which the source's epoch began.
+        a: offset that names the range.
+        b: first offset after it.
+        max_tick: greatest tick of the range (``clock``: the forced clock), -1 when empty.
+        entries: the counts, sorted by (group, tick).
+    """
+
+    kind: str
+    source: Source
+    base: int
+    a: int
+    b: int
+    max_tick: int
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class OffsetRange:
+    """Records [from_offset, to_offset) of a source partition."""
+
+    topic: str
+    partition: int
+    from_offset: int
+    to_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class DriftEvent:
+    """An episode opened, escalated or closed.
+
+    Args:
+        id: hash of what was decided; the same decision has the same id wherever it is made.
+        episode_id: the same for all events of one episode.
+        status: ``opened``, ``escalated`` or ``closed``.
+        severity: ``minor``, ``moderate`` or ``severe``.
+        aspect: ``distribution``, ``quality`` or ``volume``.
+        what: ``shift``, ``spread``, ``shape``, ``category``, ``nulls``, ``invalid``, ``unseen``,
+            ``range`` or ``volume``.
+        direction: ``up``, ``down`` or "".
+        statistic, threshold: the detector's own; an alarm is statistic > threshold.
+        p_value: bound on the probability of such a statistic without drift; None if the detector has none.
+        effect: size of the change in PSI units (population stability index).
+        reference_value, current_value: mean score, share or rate before and after, None if not defined.
+        window_start_ms, window_end_ms: event time the verdict rests on, end exclusive.
+        since_ms: estimated change point, event time.
+        since_low_ms, since_high_ms: interval around it.
+        count: values in the window.
+        reference_count: values in the reference.
+        ranges: source offsets the verdict rests on.
+    """
+
+    id: str
+    episode_id: str
+    monitor: str
+    stream: str
+    version: str
+    segment: str
+    column: str
+    detector: str
+    status: str
+    severity: str
+    aspect: str
+    what: str
+    direction: str
+    statistic: float
+    threshold: float
+    p_value: float | None
+    effect: float
+    reference_value: float | None
+    current_value: float | None
+    window_start_ms: int
+    window_end_ms: int
+    since_ms: int
+    since_low_ms: int
+    since_high_ms: int
+    opened_ms: int
+    count: int
+    reference_count: int
+    ranges: tuple[OffsetRange, ...]
+    profile_id: str
+    fingerprint: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainTrigger:
+    """A policy's decision that a model should be retrained.
+
+    Args:
+        id: hash of what was decided.
+        policy: ``drift``, ``schedule`` or ``manual``.
+        reason: one sentence for a person.
+        severity: worst severity among the evidence.
+        decided_ms: event time of the decision.
+        columns: drifted columns, worst first.
+        episode_ids: the evidence.
+        train_from_ms: suggested start of training data (earliest estimated change point).
+        dry_run: True when the policy only says what it would do.
+        ranges: source offsets from the change point on.
+    """
+
+    id: str
+    monitor: str
+    version: str
+    policy: str
+    reason: str
+    severity: str
+    decided_ms: int
+    columns: tuple[str, ...]
+    episode_ids: tuple[str, ...]
+    train_from_ms: int
+    dry_run: bool
+    ranges: tuple[OffsetRange, ...]
+    profile_id: str
+    fingerprint: str
+    requested_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ManualRetrain:
+    """A person's command on the summaries topic: trigger a retrain of a monitor.
+
+    Args:
+        monitor: name of the monitor.
+        reason: why, in a sentence.
+        requested_by: who.
+        requested_ms: wall-clock time of the request; part of the trigger's identity.
+    """
+
+    monitor: str
+    reason: str
+    requested_by: str
+    requested_ms: int
+
+
+@dataclass(slots=True)
+class DeadLetter:
+    """A record that could not be counted, with why.
+
+    Args:
+        topic, partition, offset: where it stood.
+        key, value, headers: the original bytes.
+        timestamp_ms: Kafka timestamp, -1 if none.
+        reason: machine-readable reason.
+        message: the detail for a person.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]] = field(default_factory=list)
+    timestamp_ms: int = -1
+    reason: str = ""
+    message: str = ""
