@@ -210,6 +210,21 @@ class ManualRetrain:
     requested_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class MonitorState:
+    """Snapshot of one monitor's judge, as it lies in the compacted state topic.
+
+    Args:
+        monitor: name of the monitor.
+        offset: first offset of the summaries partition that the snapshot does not contain.
+        body: the judge's own state bytes.
+    """
+
+    monitor: str
+    offset: int
+    body: bytes
+
+
 @dataclass(slots=True)
 class DeadLetter:
     """A record that could not be counted, with why.

@@ -1,0 +1,289 @@
+"""Typed bus values to Avro bytes and back.
+
+``encode_*`` and ``decode_*`` work on bare Avro bodies. `encode_message`, `encode_event`, `pack_state` and
+`pack_profile` give whole Kafka values: Avro single-object encoding, or Confluent framing where a registry
+gave an id. Readers resolve by the schema the bytes were written with, so old bytes stay readable.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from hashlib import sha256
+from io import BytesIO
+from typing import Any, cast
+
+from fastavro import schemaless_reader, schemaless_writer
+from fastavro.schema import SchemaParseException
+
+from driftbus.schemas.contracts import Contract, contract, writer_of
+from driftbus.schemas.errors import DecodeError, StateError
+from driftbus.schemas.events import (
+    DriftEvent,
+    Entry,
+    Group,
+    ManualRetrain,
+    MonitorState,
+    OffsetRange,
+    RetrainTrigger,
+    Source,
+    SummaryPart,
+)
+
+KINDS = ("final", "preview", "clock")
+STATE_FORMAT = 1
+
+_CONFLUENT = struct.Struct(">bI")
+_DRIFT_FIELDS = tuple(f.name for f in fields(DriftEvent))
+_RETRAIN_FIELDS = tuple(f.name for f in fields(RetrainTrigger))
+
+
+def encode_part(part: SummaryPart) -> bytes:
+    """The Avro body of a part."""
+    source = part.source
+    return _encode(
+        "SummaryPart",
+        {
+            "kind": part.kind,
+            "topic": source.topic,
+            "partition": source.partition,
+            "epoch": source.epoch,
+            "base": part.base,
+            "a": part.a,
+            "b": part.b,
+            "max_tick": part.max_tick,
+            "entries": [
+                {
+                    "monitor": e.group.monitor,
+                    "stream": e.group.stream,
+                    "version": e.group.version,
+                    "segment": e.group.segment,
+                    "tick": e.tick,
+                    "rows": e.rows,
+                    "from_offset": e.from_offset,
+                    "to_offset": e.to_offset,
+                    "counts": e.counts,
+                    "width": e.width,
+                    "unseen": [{"column": c, "category": v, "count": n} for c, v, n in e.unseen],
+                }
+                for e in part.entries
+            ],
+        },
+    )
+
+
+def decode_part(body: bytes, writer: Contract | None = None) -> SummaryPart:
+    """A part from its Avro body.
+
+    Args:
+        body: bytes without framing.
+        writer: schema it was written with; None: the current one.
+
+    Raises:
+        DecodeError: ``truncated``, ``trailing_bytes``, ``bad_body``, or ``bad_kind`` for a kind from the future.
+    """
+    r = _decode("SummaryPart", body, writer)
+    if r["kind"] not in KINDS:
+        raise DecodeError("bad_kind", f"a summary part of kind {r['kind']!r} is not understood by this version")
+    entries = tuple(
+        Entry(
+            Group(e["monitor"], e["stream"], e["version"], e["segment"]),
+            e["tick"],
+            e["rows"],
+            e["from_offset"],
+            e["to_offset"],
+            e["counts"],
+            e["width"],
+            tuple((u["column"], u["category"], u["count"]) for u in e["unseen"]),
+        )
+        for e in r["entries"]
+    )
+    source = Source(r["topic"], r["partition"], r["epoch"])
+    return SummaryPart(r["kind"], source, r["base"], r["a"], r["b"], r["max_tick"], entries)
+
+
+def encode_manual(command: ManualRetrain) -> bytes:
+    """The Avro body of a manual command."""
+    return _encode("ManualRetrain", _flat(command))
+
+
+def decode_manual(body: bytes, writer: Contract | None = None) -> ManualRetrain:
+    """A manual command from its Avro body; raises DecodeError."""
+    return ManualRetrain(**_decode("ManualRetrain", body, writer))
+
+
+def encode_drift(event: DriftEvent) -> bytes:
+    """The Avro body of a drift event."""
+    return _encode("DriftEvent", _with_ranges(event, _DRIFT_FIELDS))
+
+
+def decode_drift(body: bytes, writer: Contract | None = None) -> DriftEvent:
+    """A drift event from its Avro body; raises DecodeError."""
+    r = _decode("DriftEvent", body, writer)
+    return DriftEvent(**r | {"ranges": _ranges(r["ranges"])})
+
+
+def encode_retrain(trigger: RetrainTrigger) -> bytes:
+    """The Avro body of a retrain trigger."""
+    return _encode("RetrainTrigger", _with_ranges(trigger, _RETRAIN_FIELDS))
+
+
+def decode_retrain(body: bytes, writer: Contract | None = None) -> RetrainTrigger:
+    """A retrain trigger from its Avro body; raises DecodeError."""
+    r = _decode("RetrainTrigger", body, writer)
+    tuples = {"ranges": _ranges(r["ranges"]), "columns": tuple(r["columns"]), "episode_ids": tuple(r["episode_ids"])}
+    return RetrainTrigger(**r | tuples)
+
+
+def encode_state(state: MonitorState) -> bytes:
+    """The Avro body of a snapshot, with its format version and checksum."""
+    checks = {"format_version": STATE_FORMAT, "sha256": sha256(state.body).digest()}
+    return _encode("MonitorState", _flat(state) | checks)
+
+
+def decode_state(body: bytes, writer: Contract | None = None) -> MonitorState:
+    """A snapshot from its Avro body.
+
+    Raises:
+        StateError: it can't be read, is of another format version, or its checksum is wrong.
+    """
+    try:
+        r = _decode("MonitorState", body, writer)
+    except DecodeError as e:
+        raise StateError(f"a snapshot can't be read ({e.reason}: {e}). {_STATE_FIX}") from e
+    if r["format_version"] != STATE_FORMAT:
+        raise StateError(
+            f"the snapshot of monitor {r['monitor']!r} has format {r['format_version']}, this version reads "
+            f"{STATE_FORMAT}. {_STATE_FIX}"
+        )
+    if sha256(r["body"]).digest() != r["sha256"]:
+        raise StateError(f"the snapshot of monitor {r['monitor']!r} is damaged (wrong checksum). {_STATE_FIX}")
+    return MonitorState(r["monitor"], r["offset"], r["body"])
+
+
+_STATE_FIX = (
+    "Run the version that wrote it, or delete the monitor's record from the state topic "
+    "(a record with its key and no value): the judge then starts again from the summaries that are left"
+)
+
+
+def encode_message(message: SummaryPart | ManualRetrain) -> bytes:
+    """A whole value for the summaries topic."""
+    if isinstance(message, SummaryPart):
+        return contract("SummaryPart").header + encode_part(message)
+    return contract("ManualRetrain").header + encode_manual(message)
+
+
+def decode_message(value: bytes) -> SummaryPart | ManualRetrain:
+    """What a record of the summaries topic says.
+
+    Raises:
+        DecodeError: also ``wrong_schema``, when it is another record of the bus.
+    """
+    writer = writer_of(value)
+    if writer.name == "SummaryPart":
+        return decode_part(value[10:], writer)
+    if writer.name == "ManualRetrain":
+        return decode_manual(value[10:], writer)
+    raise DecodeError("wrong_schema", f"{writer.name} does not belong on the summaries topic")
+
+
+def encode_event(event: DriftEvent | RetrainTrigger, schema_id: int | None = None) -> bytes:
+    """A whole Avro value for the drift or retrain topic.
+
+    Args:
+        event: what was decided.
+        schema_id: the registry's id of its schema (Confluent framing); None: single-object encoding.
+    """
+    if isinstance(event, DriftEvent):
+        name, body = "DriftEvent", encode_drift(event)
+    else:
+        name, body = "RetrainTrigger", encode_retrain(event)
+    return contract(name).header + body if schema_id is None else frame_confluent(schema_id, body)
+
+
+def decode_event(value: bytes, writer: Contract | None = None) -> DriftEvent | RetrainTrigger:
+    """A drift event or retrain trigger from a whole Avro value.
+
+    Args:
+        value: in either framing.
+        writer: schema that the registry gives for the value's id; needed for Confluent framing only.
+
+    Raises:
+        DecodeError: the reasons of `decode_drift`, ``bad_magic``, ``unknown_schema``, ``wrong_schema``.
+    """
+    if value[:1] == b"\0":
+        if writer is None:
+            raise DecodeError("unknown_schema", f"schema id {confluent_id(value)} needs a registry to be read")
+        body = value[_CONFLUENT.size :]
+    else:
+        writer, body = writer_of(value), value[10:]
+    readers: dict[str, Callable[[bytes, Contract], DriftEvent | RetrainTrigger]] = {
+        "DriftEvent": decode_drift,
+        "RetrainTrigger": decode_retrain,
+    }
+    if writer.name not in readers:
+        raise DecodeError("wrong_schema", f"{writer.name} is neither a drift event nor a retrain trigger")
+    return readers[writer.name](body, writer)
+
+
+def pack_state(state: MonitorState) -> bytes:
+    """A whole value for the state topic."""
+    return contract("MonitorState").header + encode_state(state)
+
+
+def unpack_state(value: bytes) -> MonitorState:
+    """A snapshot from a whole value of the state topic; raises StateError."""
+    try:
+        writer = writer_of(value)
+    except DecodeError as e:
+        raise StateError(f"a snapshot can't be read ({e.reason}: {e}). {_STATE_FIX}") from e
+    return decode_state(value[10:], writer)
+
+
+def frame_confluent(schema_id: int, body: bytes) -> bytes:
+    """Confluent wire format: a zero byte, the schema id in four bytes big-endian, the body."""
+    return _CONFLUENT.pack(0, schema_id) + body
+
+
+def confluent_id(value: bytes) -> int:
+    """The schema id of a value in Confluent wire format; DecodeError when it is not."""
+    if value[:1] != b"\0" or len(value) < _CONFLUENT.size:
+        raise DecodeError("bad_magic", f"begins with {value[:5].hex() or 'nothing'}: no Confluent schema id")
+    return int(_CONFLUENT.unpack_from(value)[1])
+
+
+def _encode(name: str, record: Mapping[str, Any]) -> bytes:
+    out = BytesIO()
+    schemaless_writer(out, contract(name).plain, record)
+    return out.getvalue()
+
+
+def _decode(name: str, body: bytes, writer: Contract | None) -> dict[str, Any]:
+    current = contract(name)
+    stream = BytesIO(body)
+    try:
+        if writer is None or writer is current:
+            record = schemaless_reader(stream, current.plain, None)
+        else:
+            record = schemaless_reader(stream, writer.plain, current.plain)
+    except EOFError as e:
+        raise DecodeError("truncated", f"{name} ends after {len(body)} bytes, inside a field") from e
+    except (ValueError, IndexError, OverflowError, MemoryError, TypeError, SchemaParseException) as e:
+        raise DecodeError("bad_body", f"not a readable {name}: {e or type(e).__name__}") from e
+    if stream.tell() != len(body):
+        raise DecodeError("trailing_bytes", f"{name} ends after {stream.tell()} of {len(body)} bytes")
+    return cast("dict[str, Any]", record)
+
+
+def _flat(value: Any) -> dict[str, Any]:
+    return {f.name: getattr(value, f.name) for f in fields(value)}
+
+
+def _with_ranges(value: DriftEvent | RetrainTrigger, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in names} | {"ranges": [_flat(r) for r in value.ranges]}
+
+
+def _ranges(records: list[dict[str, Any]]) -> tuple[OffsetRange, ...]:
+    return tuple(OffsetRange(**r) for r in records)
