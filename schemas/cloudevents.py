@@ -1,0 +1,60 @@
+"""CloudEvents 1.0 for drift events and retrain triggers: headers of the binary mode, body of the structured mode.
+
+Source: CloudEvents 1.0.2, its JSON format and its Kafka protocol binding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from driftbus.schemas.events import DriftEvent, RetrainTrigger
+from driftbus.schemas.jsonlines import event_json, iso_utc, json_line
+
+AVRO_CONTENT = "application/avro"
+JSON_CONTENT = "application/json"
+STRUCTURED_CONTENT = "application/cloudevents+json; charset=UTF-8"
+
+
+def attributes(event: DriftEvent | RetrainTrigger, app: str) -> dict[str, str]:
+    """The context attributes of an event; its time is the event time of the decision.
+
+    Args:
+        event: what was decided.
+        app: name of the deployment (the ``app`` key of driftbus.yaml).
+    """
+    if isinstance(event, DriftEvent):
+        type_, time_ms, subject = f"io.driftbus.drift.{event.status}", event.window_end_ms, event.column
+    else:
+        type_, time_ms, subject = "io.driftbus.retrain.triggered", event.decided_ms, event.version
+    named = {
+        "specversion": "1.0",
+        "id": event.id,
+        "type": type_,
+        "source": f"/{app}/monitors/{event.monitor}",
+        "time": iso_utc(time_ms),
+    }
+    return named | {"subject": subject} if subject else named
+
+
+def binary_headers(
+    event: DriftEvent | RetrainTrigger, app: str, content_type: str = AVRO_CONTENT
+) -> list[tuple[str, bytes]]:
+    """Kafka headers: ``ce_*`` for each attribute, and ``content-type``.
+
+    Args:
+        event: what was decided.
+        app: name of the deployment.
+        content_type: of the record's value; `STRUCTURED_CONTENT` when it is `structured_body`.
+    """
+    headers = [(f"ce_{name}", value.encode()) for name, value in attributes(event, app).items()]
+    return [*headers, ("content-type", content_type.encode())]
+
+
+def structured(event: DriftEvent | RetrainTrigger, app: str) -> dict[str, Any]:
+    """The whole CloudEvent as JSON values, the event under ``data`` as in `event_json`."""
+    return attributes(event, app) | {"datacontenttype": JSON_CONTENT, "data": event_json(event)}
+
+
+def structured_body(event: DriftEvent | RetrainTrigger, app: str) -> bytes:
+    """The record's value in structured mode."""
+    return json_line(structured(event, app)).encode()

@@ -1,0 +1,119 @@
+"""Drift events and retrain triggers as JSON: one event a line, one set of keys for both kinds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from driftbus.schemas.events import DriftEvent, OffsetRange, RetrainTrigger
+
+
+def iso_utc(ms: int) -> str:
+    """Milliseconds since 1970 as ISO 8601 in UTC with milliseconds: ``2025-10-16T09:40:00.000Z``.
+
+    Raises:
+        ValueError: before the year 1 or after 9999.
+    """
+    try:
+        moment = datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
+    except (OverflowError, OSError) as e:
+        raise ValueError(f"{ms} ms is no date") from e
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def drift_json(event: DriftEvent) -> dict[str, Any]:
+    """A drift event as JSON values. Times are ISO 8601 UTC, numbers that JSON lacks (NaN, infinity) are null."""
+    return {
+        "kind": "drift",
+        "id": event.id,
+        "monitor": event.monitor,
+        "stream": event.stream,
+        "version": event.version,
+        "segment": event.segment,
+        "column": event.column,
+        "detector": event.detector,
+        "status": event.status,
+        "severity": event.severity,
+        "aspect": event.aspect,
+        "what": event.what,
+        "direction": event.direction,
+        "statistic": _number(event.statistic),
+        "threshold": _number(event.threshold),
+        "p_value": _number(event.p_value),
+        "effect": _number(event.effect),
+        "reference_value": _number(event.reference_value),
+        "current_value": _number(event.current_value),
+        "window_start": iso_utc(event.window_start_ms),
+        "window_end": iso_utc(event.window_end_ms),
+        "since": iso_utc(event.since_ms),
+        "since_low": iso_utc(event.since_low_ms),
+        "since_high": iso_utc(event.since_high_ms),
+        "opened": iso_utc(event.opened_ms),
+        "count": event.count,
+        "reference_count": event.reference_count,
+        "evidence": {"ranges": _ranges(event.ranges)},
+        "episode_id": event.episode_id,
+        "profile_id": event.profile_id,
+        "fingerprint": event.fingerprint,
+        "message": event.message,
+    }
+
+
+def retrain_json(trigger: RetrainTrigger) -> dict[str, Any]:
+    """A retrain trigger as JSON values.
+
+    The keys of a drift event that a trigger has no value for are null, so that a file of both
+    kinds reads as one table; ``since`` is the suggested start of the training data.
+    """
+    since = iso_utc(trigger.train_from_ms)
+    return {
+        "kind": "retrain",
+        "id": trigger.id,
+        "monitor": trigger.monitor,
+        "version": trigger.version,
+        "column": None,
+        "detector": None,
+        "status": None,
+        "severity": trigger.severity or None,
+        "what": None,
+        "statistic": None,
+        "threshold": None,
+        "p_value": None,
+        "window_start": since,
+        "window_end": iso_utc(trigger.decided_ms),
+        "since": since,
+        "policy": trigger.policy,
+        "reason": trigger.reason,
+        "decided": iso_utc(trigger.decided_ms),
+        "columns": list(trigger.columns),
+        "train_from": since,
+        "dry_run": trigger.dry_run,
+        "requested_by": trigger.requested_by,
+        "evidence": {"ranges": _ranges(trigger.ranges), "episode_ids": list(trigger.episode_ids)},
+        "profile_id": trigger.profile_id,
+        "fingerprint": trigger.fingerprint,
+    }
+
+
+def event_json(event: DriftEvent | RetrainTrigger) -> dict[str, Any]:
+    """Either kind as JSON values."""
+    return drift_json(event) if isinstance(event, DriftEvent) else retrain_json(event)
+
+
+def json_line(values: Mapping[str, Any]) -> str:
+    """One line of JSON without the line's end; equal values give equal text."""
+    return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _ranges(ranges: tuple[OffsetRange, ...]) -> list[dict[str, Any]]:
+    return [
+        {"topic": r.topic, "partition": r.partition, "from_offset": r.from_offset, "to_offset": r.to_offset}
+        for r in ranges
+    ]
