@@ -1,0 +1,287 @@
+"""Integer counts of the rows of a pane: the summary whose merge is plain addition.
+
+A summary of n rows is one int64 vector in the order of the profile's `Layout`. Addition is
+associative and commutative and never rounds, so the order in which partitions, ranges and
+batches are merged cannot change a verdict.
+
+Names of unknown categories are kept as a bottom-k sample by hash (Cohen and Kaplan, 2007,
+"Summarizing data using bottom-k sketches"): the k names with the smallest hashes, with exact
+counts. A name among the k smallest of a union is among the k smallest of every part that holds
+it, so this merge is exact too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbus.detectors.profile import Profile
+from driftbus.schemas.columns import INVALID, PRESENT, Block
+from driftbus.schemas.decode import hash_bytes
+from driftbus.schemas.kernel import kernel
+
+UNSEEN_KEPT = 8
+"""Unknown category names kept per column."""
+
+Unseen = dict[str, dict[str, int]]
+"""Column → unknown name → exact count."""
+
+_WIDTHS = ((1, np.dtype("<u1")), (2, np.dtype("<u2")), (4, np.dtype("<u4")), (8, np.dtype("<u8")))
+_DTYPES = dict(_WIDTHS)
+
+
+def pack_counts(counts: NDArray[np.int64]) -> tuple[bytes, int]:
+    """Counts as little-endian unsigned integers of the smallest width that holds them, and the width."""
+    greatest = int(counts.max(initial=0))
+    if greatest == 0:
+        return b"", 1
+    width, dtype = next((w, d) for w, d in _WIDTHS if greatest < 1 << 8 * w)
+    return counts.astype(dtype).tobytes(), width
+
+
+def unpack_counts(data: bytes, width: int, total: int) -> NDArray[np.int64]:
+    """Counts from their packed form.
+
+    Raises:
+        ValueError: the data are not `total` cells of `width` bytes.
+    """
+    if not data:
+        return np.zeros(total, np.int64)
+    if width not in _DTYPES or len(data) != total * width:
+        raise ValueError(f"{len(data)} bytes are not {total} counts of {width} bytes")
+    return np.frombuffer(data, _DTYPES[width]).astype(np.int64)
+
+
+def merge_unseen(into: Unseen, column: str, names: Iterable[tuple[str, int]]) -> None:
+    """Add exact counts of unknown names of a column and keep the names with the smallest hashes."""
+    kept = into.setdefault(column, {})
+    for name, count in names:
+        kept[name] = kept.get(name, 0) + count
+    if len(kept) > UNSEEN_KEPT:
+        smallest = sorted(kept, key=lambda name: (hash_bytes(name.encode()), name))[:UNSEEN_KEPT]
+        into[column] = {name: kept[name] for name in smallest}
+
+
+@dataclass(frozen=True, slots=True)
+class _Numeric:
+    """Tables of the numeric columns; p columns, edges padded to a power of two minus one."""
+
+    rows: NDArray[np.int64]
+    cells: NDArray[np.int64]
+    bins: NDArray[np.int64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    edges: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Categorical:
+    """Open-addressing tables of the categorical columns: slot → category, with its text to compare."""
+
+    rows: NDArray[np.int64]
+    cells: NDArray[np.int64]
+    known: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+    start: NDArray[np.int64]
+    length: NDArray[np.int64]
+    text: NDArray[np.uint8]
+    names: tuple[str, ...]
+
+
+class Counter:
+    """Counts rows of blocks into the cells of a profile.
+
+    Args:
+        profile: whose bins and categories.
+        numeric_rows: for each numeric column of the profile, its row in `Block.numeric`.
+        text_rows: for each categorical column of the profile, its row in `Block.text_start`.
+    """
+
+    def __init__(self, profile: Profile, numeric_rows: Sequence[int], text_rows: Sequence[int]) -> None:
+        layout = profile.layout()
+        self.total = int(layout.total)
+        numeric = [(c, int(layout.offsets[i])) for i, c in enumerate(profile.columns) if c.kind == "numeric"]
+        textual = [(c, int(layout.offsets[i])) for i, c in enumerate(profile.columns) if c.kind != "numeric"]
+        longest = max((len(c.edges) for c, _ in numeric), default=1)
+        padded = (1 << max(1, longest).bit_length()) - 1
+        edges = np.full((len(numeric), padded), np.inf)
+        for i, (column, _) in enumerate(numeric):
+            edges[i, : len(column.edges)] = column.edges
+        self._numeric = _Numeric(
+            rows=np.array(numeric_rows, np.int64),
+            cells=np.array([cell for _, cell in numeric], np.int64),
+            bins=np.array([len(c.edges) + 1 for c, _ in numeric], np.int64),
+            low=np.array([c.low for c, _ in numeric], np.float64),
+            high=np.array([c.high for c, _ in numeric], np.float64),
+            edges=edges,
+        )
+        most = max((len(c.categories) for c, _ in textual), default=0)
+        size = max(4, 1 << (2 * most + 1).bit_length())
+        slots = np.full((len(textual), size), -1, np.int64)
+        encoded = [[name.encode() for name in c.categories] for c, _ in textual]
+        hashes = np.zeros((len(textual), max(1, most)), np.uint64)
+        start = np.zeros((len(textual), max(1, most)), np.int64)
+        length = np.zeros((len(textual), max(1, most)), np.int64)
+        text = bytearray()
+        for i, names in enumerate(encoded):
+            for j, name in enumerate(names):
+                hashes[i, j], start[i, j], length[i, j] = hash_bytes(name), len(text), len(name)
+                text += name
+                slot = int(hashes[i, j]) & (size - 1)
+                while slots[i, slot] >= 0:
+                    slot = (slot + 1) & (size - 1)
+                slots[i, slot] = j
+        self._categorical = _Categorical(
+            rows=np.array(text_rows, np.int64),
+            cells=np.array([cell for _, cell in textual], np.int64),
+            known=np.array([len(names) for names in encoded], np.int64),
+            slots=slots,
+            hashes=hashes,
+            start=start,
+            length=length,
+            text=np.frombuffer(bytes(text) or b"\0", np.uint8),
+            names=tuple(c.name for c, _ in textual),
+        )
+
+    def count(
+        self, block: Block, entry: NDArray[np.int64], entries: int
+    ) -> tuple[NDArray[np.int64], list[tuple[int, str, str, int]]]:
+        """Counts per entry, and the unknown names met.
+
+        Args:
+            block: n decoded records.
+            entry: int64[n], the entry that a row belongs to, -1 for none.
+            entries: number of entries.
+
+        Returns:
+            int64[entries, total], and (entry, column, name, count) of unknown names.
+        """
+        counts = np.zeros((entries, self.total), np.int64)
+        n, c = self._numeric, self._categorical
+        if n.rows.size:
+            _count_numeric(
+                block.numeric, block.numeric_status, entry, counts, n.rows, n.cells, n.bins, n.low, n.high, n.edges
+            )
+        if not c.rows.size:
+            return counts, []
+        found = np.full((entries, c.rows.size, UNSEEN_KEPT), -1, np.int64)
+        times = np.zeros((entries, c.rows.size, UNSEEN_KEPT), np.int64)
+        _count_categories(
+            block.text, block.text_start, block.text_length, block.text_hash, block.text_status, entry, counts,
+            c.rows, c.cells, c.known, c.slots, c.hashes, c.start, c.length, c.text, found, times,
+        )  # fmt: skip
+        unseen = []
+        for e, i, k in zip(*np.nonzero(found >= 0), strict=True):
+            name = block.string(int(c.rows[i]), int(found[e, i, k]))
+            if name is not None:
+                unseen.append((int(e), c.names[i], name, int(times[e, i, k])))
+        return counts, unseen
+
+
+@kernel
+def _count_numeric(
+    values: NDArray[np.float64],
+    status: NDArray[np.uint8],
+    entry: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    cells: NDArray[np.int64],
+    bins: NDArray[np.int64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    edges: NDArray[np.float64],
+) -> None:
+    half = (edges.shape[1] + 1) // 2
+    for j in range(rows.size):
+        row, cell, last = rows[j], cells[j], cells[j] + bins[j] + 1
+        for i in range(entry.size):
+            e = entry[i]
+            if e < 0:
+                continue
+            if status[row, i] != PRESENT:
+                counts[e, last + 1 + status[row, i] // INVALID] += 1
+                continue
+            v = values[row, i]
+            if not np.isfinite(v):
+                counts[e, last + 2] += 1
+            elif v < low[j]:
+                counts[e, cell] += 1
+            elif v > high[j]:
+                counts[e, last] += 1
+            else:
+                at, step = 0, half
+                while step:  # the number of edges below v
+                    if edges[j, at + step - 1] < v:
+                        at += step
+                    step >>= 1
+                counts[e, cell + 1 + at] += 1
+
+
+@kernel
+def _count_categories(
+    text: NDArray[np.uint8],
+    start: NDArray[np.int64],
+    length: NDArray[np.int32],
+    hashes: NDArray[np.uint64],
+    status: NDArray[np.uint8],
+    entry: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    cells: NDArray[np.int64],
+    known: NDArray[np.int64],
+    slots: NDArray[np.int64],
+    known_hash: NDArray[np.uint64],
+    known_start: NDArray[np.int64],
+    known_length: NDArray[np.int64],
+    known_text: NDArray[np.uint8],
+    found: NDArray[np.int64],
+    times: NDArray[np.int64],
+) -> None:
+    mask = np.uint64(slots.shape[1] - 1)
+    for j in range(rows.size):
+        row, cell, unseen = rows[j], cells[j], cells[j] + known[j]
+        for i in range(entry.size):
+            e = entry[i]
+            if e < 0:
+                continue
+            if status[row, i] != PRESENT:
+                counts[e, unseen + 1 + status[row, i] // INVALID] += 1
+                continue
+            h = hashes[row, i]
+            slot, category = np.int64(h & mask), -1
+            while slots[j, slot] >= 0:
+                k = slots[j, slot]
+                if known_hash[j, k] == h and known_length[j, k] == length[row, i]:
+                    same, a, b = True, start[row, i], known_start[j, k]
+                    for x in range(known_length[j, k]):
+                        if text[a + x] != known_text[b + x]:
+                            same = False
+                            break
+                    if same:
+                        category = k
+                        break
+                slot = (slot + 1) & np.int64(mask)
+            if category >= 0:
+                counts[e, cell + category] += 1
+                continue
+            counts[e, unseen] += 1
+            # the bottom-k sample: slots hold the row of a name's first occurrence, in no order
+            worst, place = h, -1
+            for k in range(found.shape[2]):
+                f = found[e, j, k]
+                if f < 0:
+                    worst, place = h, k
+                    break
+                if hashes[row, f] == h:
+                    times[e, j, k] += 1
+                    place = -2
+                    break
+                if hashes[row, f] > worst:
+                    worst, place = hashes[row, f], k
+            if place >= 0:
+                found[e, j, place], times[e, j, place] = i, 1
+

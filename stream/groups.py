@@ -1,0 +1,247 @@
+"""One group of a monitor: content of its panes, its detectors, and the source offsets behind a verdict."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbus.detectors.group import GroupDetector
+from driftbus.detectors.summary import Unseen, merge_unseen, unpack_counts
+from driftbus.detectors.verdict import ColumnView, Transition
+from driftbus.schemas.errors import StateError
+from driftbus.schemas.events import DriftEvent, Entry, Group, OffsetRange
+from driftbus.stream.plan import MonitorPlan, StreamPlan
+
+_MARKS_PER_LEVEL = 8
+_LEVELS = 24
+
+
+@dataclass(slots=True)
+class GroupPane:
+    """On-time content of one (group, pane): counts, and per partition the offsets they came from."""
+
+    counts: NDArray[np.int64]
+    rows: int = 0
+    offsets: dict[int, tuple[int, int]] = field(default_factory=dict)
+    unseen: Unseen = field(default_factory=dict)
+
+    def merge(self, other: GroupPane) -> None:
+        """Add another content of the same pane."""
+        self.counts = self.counts + other.counts
+        self.rows += other.rows
+        _span(self.offsets, other.offsets)
+        for column, names in other.unseen.items():
+            merge_unseen(self.unseen, column, names.items())
+
+    def state(self) -> list[Any]:
+        return [
+            self.counts.astype("<i8").tobytes(),
+            self.rows,
+            [[p, *span] for p, span in sorted(self.offsets.items())],
+            [[c, sorted(names.items())] for c, names in sorted(self.unseen.items())],
+        ]
+
+    @classmethod
+    def restored(cls, state: list[Any]) -> GroupPane:
+        counts, rows, offsets, unseen = state
+        return cls(
+            np.frombuffer(counts, "<i8").astype(np.int64),
+            rows,
+            {p: (low, high) for p, low, high in offsets},
+            {column: dict(names) for column, names in unseen},
+        )
+
+
+def add_entry(pane: dict[Group, GroupPane], group: Group, entry: Entry, partition: int, total: int) -> None:
+    """Add an entry of a part to the content of its pane."""
+    try:
+        counts = unpack_counts(entry.counts, entry.width, total)
+    except ValueError as error:
+        raise StateError(f"counts of {group} don't fit its profile: {error}") from error
+    unseen: Unseen = {}
+    for column, name, count in entry.unseen:
+        unseen.setdefault(column, {})[name] = count
+    fresh = GroupPane(counts, entry.rows, {partition: (entry.from_offset, entry.to_offset)}, unseen)
+    if group in pane:
+        pane[group].merge(fresh)
+    else:
+        pane[group] = fresh
+
+
+@dataclass(slots=True)
+class _Mark:
+    """Offsets behind a run of panes."""
+
+    first: int
+    last: int
+    offsets: dict[int, tuple[int, int]]
+
+
+class OffsetMarks:
+    """Which source offsets a run of panes came from: exact for the latest panes, coarser with age.
+
+    Level r holds at most eight marks of 2^r panes each, so memory is bounded and the start of a
+    window is known to within an eighth of its age.
+    """
+
+    def __init__(self) -> None:
+        self._levels: list[list[_Mark]] = [[]]
+
+    def add(self, tick: int, offsets: dict[int, tuple[int, int]]) -> None:
+        """The next pane with content."""
+        self._levels[0].append(_Mark(tick, tick, dict(offsets)))
+        for level in range(_LEVELS):
+            marks = self._levels[level]
+            if len(marks) <= _MARKS_PER_LEVEL:
+                return
+            older, newer = marks.pop(0), marks.pop(0)
+            _span(older.offsets, newer.offsets)
+            if level + 1 == len(self._levels):
+                self._levels.append([])
+            self._levels[level + 1].append(_Mark(older.first, newer.last, older.offsets))
+        self._levels[_LEVELS].clear()
+
+    def ranges(self, topic: str, from_tick: int) -> tuple[OffsetRange, ...]:
+        """Source offsets of all panes from `from_tick` on."""
+        found: dict[int, tuple[int, int]] = {}
+        for marks in self._levels:
+            for mark in marks:
+                if mark.last >= from_tick:
+                    _span(found, mark.offsets)
+        return tuple(OffsetRange(topic, p, low, high) for p, (low, high) in sorted(found.items()))
+
+    def state(self) -> list[Any]:
+        return [
+            [[m.first, m.last, [[p, *span] for p, span in sorted(m.offsets.items())]] for m in marks]
+            for marks in self._levels
+        ]
+
+    @classmethod
+    def restored(cls, state: list[Any]) -> OffsetMarks:
+        marks = cls()
+        marks._levels = [
+            [_Mark(first, last, {p: (low, high) for p, low, high in offsets}) for first, last, offsets in level]
+            for level in state
+        ]
+        return marks
+
+
+def _span(into: dict[int, tuple[int, int]], other: dict[int, tuple[int, int]]) -> None:
+    for partition, (low, high) in other.items():
+        known = into.get(partition)
+        into[partition] = (low, high) if known is None else (min(low, known[0]), max(high, known[1]))
+
+
+class GroupJudge:
+    """The detectors of one group, and what their transitions mean in event time and offsets."""
+
+    def __init__(self, plan: MonitorPlan, stream: StreamPlan, group: Group) -> None:
+        self._plan, self._stream, self._group = plan, stream, group
+        self._topic = next(t.topic for t in plan.topics.values() if stream in t.streams)
+        self._detector = GroupDetector(stream.profile, plan.settings)
+        self._marks = OffsetMarks()
+        self._empty = np.zeros(stream.layout.total, np.int64)
+        self.last_tick = -1
+
+    def update(self, tick: int, content: GroupPane | None) -> list[DriftEvent]:
+        """Judge the next sealed pane; None when the group had no row in it."""
+        self.last_tick = tick
+        if content is None:
+            transitions = self._detector.update(tick, self._empty, 0)
+        else:
+            self._marks.add(tick, content.offsets)
+            transitions = self._detector.update(tick, content.counts, content.rows)
+        return [self._event(tick, transition, content) for transition in transitions]
+
+    def views(self) -> list[ColumnView]:
+        """Present state of the columns."""
+        return self._detector.views()
+
+    def state(self) -> list[Any]:
+        return [self.last_tick, self._detector.dump(), self._marks.state()]
+
+    @classmethod
+    def restored(cls, plan: MonitorPlan, stream: StreamPlan, group: Group, state: list[Any]) -> GroupJudge:
+        judge = cls(plan, stream, group)
+        judge.last_tick, detector, marks = state
+        judge._detector = GroupDetector.load(stream.profile, plan.settings, detector)
+        judge._marks = OffsetMarks.restored(marks)
+        return judge
+
+    def _event(self, tick: int, t: Transition, content: GroupPane | None) -> DriftEvent:
+        pane_ms, profile_id = self._plan.pane_ms, self._stream.profile.profile_id
+        group = self._group
+        episode = _hash(
+            group.monitor, group.stream, group.version, group.segment, t.column, t.aspect,
+            self._plan.fingerprint, profile_id, str(t.opened_tick * pane_ms),
+        )  # fmt: skip
+        names = content.unseen.get(t.column, {}) if content is not None and t.what == "unseen" else {}
+        return DriftEvent(
+            id=_hash(episode, t.status, t.severity),
+            episode_id=episode,
+            monitor=group.monitor,
+            stream=group.stream,
+            version=group.version,
+            segment=group.segment,
+            column=t.column,
+            detector=t.detector,
+            status=t.status,
+            severity=t.severity,
+            aspect=t.aspect,
+            what=t.what,
+            direction=t.direction,
+            statistic=t.statistic,
+            threshold=t.threshold,
+            p_value=t.p_value,
+            effect=t.effect,
+            reference_value=t.reference_value,
+            current_value=t.current_value,
+            window_start_ms=t.window_start_tick * pane_ms,
+            window_end_ms=(tick + 1) * pane_ms,
+            since_ms=t.since_tick * pane_ms,
+            since_low_ms=t.since_low_tick * pane_ms,
+            since_high_ms=t.since_high_tick * pane_ms,
+            opened_ms=t.opened_tick * pane_ms,
+            count=t.count,
+            reference_count=t.reference_count,
+            ranges=self._marks.ranges(self._topic, t.window_start_tick),
+            profile_id=profile_id,
+            fingerprint=self._plan.fingerprint,
+            message=_sentence(t, sorted(names, key=lambda name: (-names[name], name))),
+        )
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+_WHAT = {
+    "shift": "values have shifted",
+    "spread": "the spread has changed",
+    "shape": "the distribution has changed",
+    "category": "category shares have changed",
+    "nulls": "the share of nulls has changed",
+    "invalid": "the share of invalid values has changed",
+    "unseen": "unknown categories have come",
+    "range": "values leave the reference's range",
+    "volume": "the number of rows has changed",
+}
+
+
+def _sentence(t: Transition, names: list[str]) -> str:
+    """What a person reads first."""
+    subject = t.column or "the stream"
+    if t.status == "closed":
+        return f"{subject}: back to the reference"
+    text = f"{subject}: {_WHAT.get(t.what, t.what)}"
+    if t.direction:
+        text += f" {t.direction}"
+    if t.reference_value is not None and t.current_value is not None:
+        text += f", {t.reference_value:.4g} → {t.current_value:.4g}"
+    if names:
+        text += f" (among them {', '.join(repr(name) for name in names[:3])})"
+    return f"{text}; {t.severity}, {t.detector} {t.statistic:.3g} against {t.threshold:.3g}"

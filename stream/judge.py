@@ -1,0 +1,300 @@
+"""Stage 2: parts of the summaries topic become drift events and retrain triggers.
+
+Each monitor is a machine of its own: its chain (what each source has settled), its unsealed
+panes, its detectors, its policies, and the offset of the summaries partition it has reached. Its
+sealed output is a pure function of that prefix. docs/protocol.md has the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from driftbus.detectors.verdict import ColumnView
+from driftbus.schemas.errors import StateError
+from driftbus.schemas.events import DriftEvent, Group, ManualRetrain, RetrainTrigger, Source, SummaryPart
+from driftbus.stream.chain import Chain, Late
+from driftbus.stream.groups import GroupJudge, GroupPane, add_entry
+from driftbus.stream.plan import MonitorPlan, Plans, StreamPlan
+from driftbus.stream.state import pack_state, unpack_state
+from driftbus.stream.triggers import PolicyClock
+
+Message = SummaryPart | ManualRetrain
+Decided = DriftEvent | RetrainTrigger
+
+OTHER = "__other__"
+"""Version of the group that collects what exceeds `max_groups`."""
+
+_STATE_VERSION = 1
+_HOUR_MS = 3_600_000
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a monitor's stream has done so far, for metrics."""
+
+    panes: int = 0
+    rows: int = 0
+    late: int = 0
+    expired: int = 0
+    contradictions: int = 0
+
+
+class StreamJudge:
+    """One stream of a monitor: seals panes in order and feeds its groups' detectors."""
+
+    def __init__(self, plan: MonitorPlan, stream: StreamPlan) -> None:
+        self._plan, self._stream = plan, stream
+        topic = next(t for t in plan.topics.values() if stream in t.streams)
+        self.topic = topic.topic
+        self.name = stream.stream
+        self.chain = Chain(topic)
+        self.sealed = -1
+        self.counts = Counts()
+        self._panes: dict[int, dict[Group, GroupPane]] = {}
+        self._used: dict[int, dict[Group, list[int]]] = {}
+        self.groups: dict[Group, GroupJudge] = {}
+
+    def settle(self, part: SummaryPart) -> None:
+        """Take the on-time entries of a settled range."""
+        for entry, late in self.chain.settle(part):
+            if entry.group.monitor != self._plan.name or entry.group.stream != self._stream.stream:
+                continue
+            if late is Late.ON_TIME:
+                if entry.tick <= self.sealed:
+                    self._check_used(entry.tick, entry.group, entry.rows)
+                else:
+                    pane = self._panes.setdefault(entry.tick, {})
+                    add_entry(pane, entry.group, entry, part.source.partition, self._stream.layout.total)
+            elif late is Late.LATE:
+                self.counts.late += entry.rows
+            else:
+                self.counts.expired += entry.rows
+
+    def seal(self) -> Iterator[tuple[int, list[DriftEvent]]]:
+        """Judge every pane that all sources have passed: (pane, what was decided), in order."""
+        frontier = self.chain.frontier()
+        if frontier <= self.sealed:
+            return
+        ahead: dict[int, dict[Group, GroupPane]] = {}
+        for partition, entry in self.chain.overlay_entries():
+            mine = entry.group.monitor == self._plan.name and entry.group.stream == self._stream.stream
+            if mine and self.sealed < entry.tick <= frontier:
+                add_entry(ahead.setdefault(entry.tick, {}), entry.group, entry, partition, self._stream.layout.total)
+        for tick in sorted(t for t in {*self._panes, *ahead} if t <= frontier):
+            settled = self._panes.pop(tick, {})
+            rows = {group: [content.rows, content.rows] for group, content in settled.items()}
+            for group, content in ahead.get(tick, {}).items():
+                if group in settled:
+                    settled[group].merge(content)
+                else:
+                    settled[group] = content
+                rows.setdefault(group, [0, 0])[0] += content.rows
+            if self.chain.forced:
+                self._used[tick] = rows
+            yield tick, self._judge(tick, settled)
+        self.sealed = frontier
+        horizon = self.chain.expired_before()
+        for tick in [t for t in self._used if t < horizon]:
+            del self._used[tick]
+
+    def views(self) -> dict[Group, list[ColumnView]]:
+        """Present state of the columns of each group."""
+        return {name: group.views() for name, group in self.groups.items()}
+
+    def state(self) -> dict[str, object]:
+        return {
+            "chain": self.chain.state(),
+            "sealed": self.sealed,
+            "counts": [getattr(self.counts, name) for name in Counts.__slots__],
+            "panes": [
+                [tick, [[*_key(group), content.state()] for group, content in sorted(pane.items(), key=_first)]]
+                for tick, pane in sorted(self._panes.items())
+            ],
+            "used": [
+                [tick, [[*_key(group), *rows] for group, rows in sorted(used.items(), key=_first)]]
+                for tick, used in sorted(self._used.items())
+            ],
+            "groups": [[*_key(group), judge.state()] for group, judge in sorted(self.groups.items(), key=_first)],
+        }
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        values: dict[str, object] = dict(state)
+        self.chain.restore(values["chain"])  # type: ignore[arg-type]
+        self.sealed = values["sealed"]  # type: ignore[assignment]
+        self.counts = Counts(*values["counts"])  # type: ignore[misc]
+        self._panes = {
+            tick: {self._group(v, s): GroupPane.restored(content) for v, s, content in groups}
+            for tick, groups in values["panes"]  # type: ignore[attr-defined]
+        }
+        self._used = {
+            tick: {self._group(v, s): [a, b] for v, s, a, b in groups}
+            for tick, groups in values["used"]  # type: ignore[attr-defined]
+        }
+        self.groups = {}
+        for version, segment, content in values["groups"]:  # type: ignore[attr-defined]
+            group = self._group(version, segment)
+            self.groups[group] = GroupJudge.restored(self._plan, self._stream, group, content)
+
+    def _group(self, version: str, segment: str) -> Group:
+        return Group(self._plan.name, self._stream.stream, version, segment)
+
+    def _check_used(self, tick: int, group: Group, rows: int) -> None:
+        """Content of a sealed pane must be what an overlay showed when it was sealed; more contradicts it."""
+        used = self._used.setdefault(tick, {}).setdefault(group, [0, 0])
+        used[1] += rows
+        if used[1] > used[0]:
+            self.counts.contradictions += used[1] - used[0]
+            used[0] = used[1]
+
+    def _judge(self, tick: int, pane: dict[Group, GroupPane]) -> list[DriftEvent]:
+        self.counts.panes += 1
+        self.counts.rows += sum(content.rows for group, content in pane.items() if not group.segment)
+        admitted: dict[Group, GroupPane] = {}
+        for group, content in sorted(pane.items(), key=_first):
+            if group not in self.groups and len(self.groups) >= self._plan.config.detection.max_groups:
+                group = self._group(OTHER, "")
+            if group in admitted:
+                admitted[group].merge(content)
+            else:
+                admitted[group] = content
+        events = []
+        for group, content in admitted.items():
+            if group not in self.groups:
+                self.groups[group] = GroupJudge(self._plan, self._stream, group)
+            events += self.groups[group].update(tick, content)
+        hour = tick * self._plan.pane_ms // _HOUR_MS
+        for group, judge in sorted(self.groups.items(), key=_first):
+            if group not in admitted and judge.last_tick * self._plan.pane_ms // _HOUR_MS < hour:
+                events += judge.update(tick, None)
+        return events
+
+
+def _first(item: tuple[Group, object]) -> Group:
+    return item[0]
+
+
+def _key(group: Group) -> tuple[str, str]:
+    return group.version, group.segment
+
+
+class MonitorJudge:
+    """One monitor: its streams, its policies, and how far it has read."""
+
+    def __init__(self, plan: MonitorPlan) -> None:
+        self.plan = plan
+        self.offset = 0
+        self.streams = [StreamJudge(plan, stream) for stream in sorted(plan.streams, key=lambda s: s.stream)]
+        self._policy = PolicyClock(plan)
+        self.foreign = 0
+
+    def apply(self, offset: int, message: Message) -> list[Decided]:
+        """One message of the summaries partition; what is already inside the state is passed over."""
+        if offset < self.offset:
+            return []
+        self.offset = offset + 1
+        if isinstance(message, ManualRetrain):
+            return list(self._policy.manual(message)) if message.monitor == self.plan.name else []
+        topic = self.plan.topics.get(message.source.topic)
+        if topic is None:
+            return []
+        if message.source.epoch != topic.epoch:
+            self.foreign += 1
+            return []
+        for stream in self.streams:
+            if stream.topic == topic.topic:
+                for part in stream.chain.take(message):
+                    stream.settle(part)
+        return self._advance()
+
+    def _advance(self) -> list[Decided]:
+        decided: list[Decided] = []
+        for stream in self.streams:
+            for tick, events in stream.seal():
+                decided += events
+                self._policy.queue(stream, tick, events)
+        return decided + list(self._policy.advance(self.streams))
+
+    def snapshot(self) -> bytes:
+        """Everything that this monitor's future depends on, with the offset it belongs to."""
+        return pack_state(
+            {
+                "version": _STATE_VERSION,
+                "key": self.plan.state_key,
+                "offset": self.offset,
+                "foreign": self.foreign,
+                "streams": [[s.topic, s.state()] for s in self.streams],
+                "policy": self._policy.state(),
+            }
+        )
+
+    def restore(self, data: bytes) -> bool:
+        """Continue from a snapshot; False when it was made under another configuration.
+
+        Raises:
+            StateError: it is damaged or of a format that this version doesn't know.
+        """
+        state = unpack_state(data)
+        if state.get("version") != _STATE_VERSION:
+            raise StateError(
+                f"the state of monitor {self.plan.name} has format {state.get('version')}, this version reads "
+                f"{_STATE_VERSION}: run the version that wrote it, or start over under another `app` name"
+            )
+        if state["key"] != self.plan.state_key:
+            return False
+        self.offset, self.foreign = state["offset"], state["foreign"]
+        for stream, (topic, saved) in zip(self.streams, state["streams"], strict=True):
+            assert stream.topic == topic
+            stream.restore(saved)
+        self._policy.restore(state["policy"])
+        return True
+
+
+class Judge:
+    """Stage 2 of one summaries partition.
+
+    Args:
+        plans: all plans.
+        shard: the partition.
+    """
+
+    def __init__(self, plans: Plans, shard: int) -> None:
+        self.shard = shard
+        self.monitors = {name: MonitorJudge(plan) for name, plan in plans.monitors.items() if plan.shard == shard}
+        self._written = dict.fromkeys(self.monitors, 0)
+
+    @property
+    def position(self) -> int:
+        """First summaries offset that some monitor still needs."""
+        return min((monitor.offset for monitor in self.monitors.values()), default=0)
+
+    def restore(self, snapshots: Mapping[str, bytes]) -> list[str]:
+        """Continue from snapshots by monitor; returns the monitors whose snapshot is of another configuration."""
+        stale = []
+        for name, monitor in self.monitors.items():
+            if name in snapshots and not monitor.restore(snapshots[name]):
+                stale.append(name)
+            self._written[name] = monitor.offset
+        return stale
+
+    def apply(self, offset: int, message: Message) -> list[Decided]:
+        """One message of the partition; what it decided, in order."""
+        decided: list[Decided] = []
+        for monitor in self.monitors.values():
+            decided += monitor.apply(offset, message)
+        return decided
+
+    def changed(self) -> Iterable[str]:
+        """Monitors that have moved since their last snapshot, the oldest snapshot first."""
+        moved = [name for name, monitor in self.monitors.items() if monitor.offset > self._written[name]]
+        return sorted(moved, key=lambda name: (self._written[name], name))
+
+    def snapshot(self, name: str) -> bytes:
+        """A snapshot of one monitor; it counts as written from here on."""
+        self._written[name] = self.monitors[name].offset
+        return self.monitors[name].snapshot()
+
+
+def sources_of(plan: MonitorPlan) -> list[Source]:
+    """Every registered source of a monitor: all partitions of its topics."""
+    return [Source(t.topic, p, t.epoch) for t in plan.topics.values() for p in range(t.partitions)]

@@ -1,0 +1,272 @@
+"""From configuration and profiles to what the machines need: which columns, which bins, which shard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from driftbus.detectors.group import Settings
+from driftbus.detectors.profile import ColumnProfile, Layout, Profile
+from driftbus.detectors.summary import Counter
+from driftbus.schemas.columns import Projection
+from driftbus.schemas.config import Config, LimitsConfig, MonitorConfig, StreamConfig
+from driftbus.schemas.errors import ConfigError
+
+
+def shard_of(monitor: str, shards: int) -> int:
+    """The summaries partition of a monitor: the same in every process and on every machine."""
+    return int.from_bytes(hashlib.sha256(monitor.encode()).digest()[:8], "big") % shards
+
+
+def fingerprint(value: object) -> str:
+    """Short hash of plain data, equal for equal data."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """One stream of a monitor: its columns among the topic's columns.
+
+    Args:
+        monitor: name of the monitor.
+        stream: ``predictions``, ``features`` or ``labels``.
+        shard: summaries partition.
+        profile: what its rows are compared with.
+        layout: order of the cells of its counts.
+        counter: counts rows into cells.
+        version: row of the version among the topic's strings, -1 for none.
+        segments: (field, row among the topic's strings).
+        where: (row among the topic's strings, text that it must have).
+    """
+
+    monitor: str
+    stream: str
+    shard: int
+    profile: Profile
+    layout: Layout
+    counter: Counter
+    version: int
+    segments: tuple[tuple[str, int], ...]
+    where: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPlan:
+    """One source topic: what to decode, how to cut ranges, which streams read it.
+
+    Lateness and retention are whole panes. `counting` is the fingerprint of what decides which
+    rows are counted where; `epoch` adds how ranges are cut and spread.
+    """
+
+    topic: str
+    partitions: int
+    projection: Projection
+    pane_ms: int
+    lateness: int
+    retention: int
+    range_records: int
+    range_entries: int
+    future_ms: int
+    shards: int
+    schema_file: str | None
+    streams: tuple[StreamPlan, ...]
+    counting: str
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorPlan:
+    """One monitor as its judge sees it.
+
+    Args:
+        name: name of the monitor.
+        shard: summaries partition.
+        pane_ms: pane length.
+        config: its configuration.
+        streams: its streams.
+        topics: the topics of its streams.
+        settings: constants of the detectors.
+        fingerprint: of all that a verdict depends on besides the log; part of every event's id.
+            How the log is spread over partitions and ranges is not in it.
+        state_key: of all that saved state depends on.
+    """
+
+    name: str
+    shard: int
+    pane_ms: int
+    config: MonitorConfig
+    streams: tuple[StreamPlan, ...]
+    topics: Mapping[str, TopicPlan]
+    settings: Settings
+    fingerprint: str
+    state_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """Everything a worker needs to know before it reads a record."""
+
+    topics: Mapping[str, TopicPlan]
+    monitors: Mapping[str, MonitorPlan]
+    shards: int
+
+
+def column_path(stream: StreamConfig, column: ColumnProfile) -> str:
+    """Where a column of the profile stands in the records of a topic."""
+    mapped = {"score": stream.score, "prediction": stream.prediction, "label": stream.label}.get(column.role)
+    if mapped:
+        return mapped
+    return next((path for path, name in stream.rename.items() if name == column.name), column.name)
+
+
+@dataclass(slots=True)
+class _Fields:
+    """Distinct paths in order of first use."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+
+    def row(self, path: str) -> int:
+        return self.rows.setdefault(path, len(self.rows))
+
+
+def _panes(duration_ms: int, pane_ms: int) -> int:
+    return -(-duration_ms // pane_ms)
+
+
+def topics_of(config: Config) -> dict[str, list[tuple[str, str]]]:
+    """Source topic → its (monitor, stream) pairs, sorted."""
+    topics: dict[str, list[tuple[str, str]]] = {}
+    for name, monitor in sorted(config.monitors.items()):
+        for stream, stream_config in sorted(monitor.streams.items()):
+            topics.setdefault(stream_config.topic, []).append((name, stream))
+    return topics
+
+
+def build_plans(
+    config: Config, profiles: Mapping[tuple[str, str], Profile], partitions: Mapping[str, int], shards: int | None = None
+) -> Plans:
+    """Plans of all topics and monitors.
+
+    Args:
+        config: the configuration.
+        profiles: (monitor, stream) → profile; every stream needs one.
+        partitions: source topic → number of partitions.
+        shards: partitions of the summaries topic; None: as configured.
+
+    Raises:
+        ConfigError: a profile is missing, a topic is read with two event-time fields, too many columns.
+    """
+    count = config.topics.summaries_partitions if shards is None else shards
+    topics = {
+        topic: _topic_plan(config, topic, pairs, profiles, partitions[topic], count)
+        for topic, pairs in topics_of(config).items()
+    }
+    monitors = {}
+    for name, monitor in config.monitors.items():
+        plans = {t: p for t, p in topics.items() if any(s.monitor == name for s in p.streams)}
+        streams = tuple(s for p in plans.values() for s in p.streams if s.monitor == name)
+        columns = sum(len(s.profile.columns) for s in streams)
+        settings = Settings.from_config(monitor.detection, columns, config.pane_ms(name))
+        identity = fingerprint(
+            [
+                settings.fingerprint(),
+                monitor.retrain.model_dump(mode="json") if monitor.retrain else None,
+                monitor.detection.max_groups,
+                sorted(p.counting for p in plans.values()),
+            ]
+        )
+        monitors[name] = MonitorPlan(
+            name=name,
+            shard=shard_of(name, count),
+            pane_ms=config.pane_ms(name),
+            config=monitor,
+            streams=streams,
+            topics=plans,
+            settings=settings,
+            fingerprint=identity,
+            state_key=fingerprint([identity, sorted((t, p.epoch, p.partitions) for t, p in plans.items())]),
+        )
+    return Plans(topics, monitors, count)
+
+
+def _topic_plan(
+    config: Config,
+    topic: str,
+    pairs: list[tuple[str, str]],
+    profiles: Mapping[tuple[str, str], Profile],
+    partitions: int,
+    shards: int,
+) -> TopicPlan:
+    limits: LimitsConfig = config.limits
+    numeric, strings = _Fields(), _Fields()
+    streams, counted = [], []
+    first = config.monitors[pairs[0][0]].streams[pairs[0][1]]
+    for monitor, stream in pairs:
+        own = config.monitors[monitor].streams[stream]
+        key = f"monitors.{monitor}.{stream}"
+        profile = profiles.get((monitor, stream))
+        if profile is None:
+            raise ConfigError(
+                "there is no profile to compare with",
+                key=key,
+                fix=f"make one with `driftbus profile DATA --monitor {monitor} --publish`, or let it be learned",
+            )
+        if (own.time, own.time_unit, own.schema_file) != (first.time, first.time_unit, first.schema_file):
+            raise ConfigError(
+                f"topic {topic} is read with two event times or schemas",
+                key=f"{key}.time",
+                fix=f"write the same time, time_unit and schema_file as in monitors.{pairs[0][0]}.{pairs[0][1]}",
+            )
+        most = config.monitors[monitor].detection.max_columns
+        if len(profile.columns) > most:
+            raise ConfigError(
+                f"the profile has {len(profile.columns)} columns, {most} are allowed",
+                key=f"monitors.{monitor}.detection.max_columns",
+                fix="raise it, or list columns under ignore and make the profile again",
+            )
+        paths = [(c.kind, column_path(own, c)) for c in profile.columns]
+        segments = config.monitors[monitor].segments if stream != "labels" else []
+        plan = StreamPlan(
+            monitor=monitor,
+            stream=stream,
+            shard=shard_of(monitor, shards),
+            profile=profile,
+            layout=profile.layout(),
+            counter=Counter(
+                profile,
+                [numeric.row(path) for kind, path in paths if kind == "numeric"],
+                [strings.row(path) for kind, path in paths if kind != "numeric"],
+            ),
+            version=strings.row(own.version) if own.version else -1,
+            segments=tuple((name, strings.row(name)) for name in segments),
+            where=tuple((strings.row(path), text) for path, text in sorted(own.where.items())),
+        )
+        streams.append(plan)
+        counted.append([monitor, stream, profile.profile_id, paths, own.version, segments, sorted(own.where.items())])
+    pane_ms = config.pane_ms(pairs[0][0])
+    lateness, retention = _panes(limits.lateness, pane_ms), _panes(limits.retention, pane_ms)
+    counting = fingerprint(
+        [
+            "counting 1",
+            [first.time, first.time_unit, counted],
+            [pane_ms, lateness, retention, limits.future, limits.record_bytes],
+        ]
+    )
+    return TopicPlan(
+        topic=topic,
+        partitions=partitions,
+        projection=Projection(tuple(numeric.rows), tuple(strings.rows), first.time, first.time_unit),
+        pane_ms=pane_ms,
+        lateness=lateness,
+        retention=retention,
+        range_records=limits.range_records,
+        range_entries=limits.range_entries,
+        future_ms=limits.future,
+        shards=shards,
+        schema_file=first.schema_file,
+        streams=tuple(streams),
+        counting=counting,
+        epoch=fingerprint([counting, topic, limits.range_records, limits.range_entries, shards]),
+    )

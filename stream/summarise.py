@@ -1,0 +1,424 @@
+"""Stage 1: a source partition, in offset order, becomes counts of offset ranges.
+
+The only state is the open range. Ranges are cut where the log alone says so, never by a timer,
+a batch boundary or a shutdown, so a restart at a committed boundary repeats identical parts.
+docs/protocol.md has the rules and why each is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbus.detectors.summary import Unseen, merge_unseen, pack_counts
+from driftbus.schemas.columns import MISSING_TIME, PRESENT, Block
+from driftbus.schemas.events import Entry, Group, Source, SummaryPart
+from driftbus.schemas.kernel import kernel
+from driftbus.stream.plan import StreamPlan, TopicPlan
+
+ShardPart = tuple[int, SummaryPart]
+Rejection = tuple[int, str, str]
+
+_MAX_GROUPS_REMEMBERED = 4096
+
+
+@dataclass(slots=True)
+class Output:
+    """What a batch gave: parts to publish in order, and rows that can't be counted with reason and message."""
+
+    parts: list[ShardPart] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Open:
+    """The growing content of one (group, pane) of the open range."""
+
+    counts: NDArray[np.int64]
+    rows: int
+    from_offset: int
+    to_offset: int
+    unseen: Unseen
+
+
+class Summariser:
+    """Stage 1 of one source partition.
+
+    Args:
+        plan: the topic.
+        partition: partition number.
+        base: offset at which this epoch of the source began; names the first range.
+        position: offset of the next record to read: `base`, or a committed range boundary.
+
+    Attributes:
+        position: offset after the last record fed.
+        commit_offset: start of the open range: safe to commit once every part returned so far
+            is acknowledged. None before the first cut.
+        clock: greatest tick seen since the start, -1 before the first record.
+    """
+
+    def __init__(self, plan: TopicPlan, partition: int, *, base: int, position: int) -> None:
+        self.plan = plan
+        self.source = Source(plan.topic, partition, plan.epoch)
+        self.base = base
+        self.position = position
+        self.commit_offset: int | None = None
+        self.clock = -1
+        # A committed boundary may be any offset up to the next range's first record, so the
+        # range after it is named by the record found there.
+        self._a: int | None = base if position == base else None
+        self._records = 0
+        self._max_tick = -1
+        self._entries: dict[tuple[int, int], _Open] = {}
+        self._groups: list[tuple[StreamPlan, Group]] = []
+        self._group_ids: dict[Group, int] = {}
+
+    @property
+    def open_records(self) -> int:
+        """Records in the open range."""
+        return self._records
+
+    def feed(
+        self, block: Block, offsets: NDArray[np.int64], timestamps: NDArray[np.int64], good: NDArray[np.bool_]
+    ) -> Output:
+        """Count the next records.
+
+        Args:
+            block: n decoded records, in offset order.
+            offsets: int64[n].
+            timestamps: int64[n], Kafka timestamps in milliseconds, -1 for none.
+            good: bool[n], False where the record could not be decoded.
+        """
+        output = Output()
+        if not block.n:
+            return output
+        good = good & self._valid_times(block, timestamps, good, output.rejected)
+        groups = self._group_rows(block, good)
+        ticks = np.where(good, block.time_ms // self.plan.pane_ms, -1)
+        keys = list(self._entries)
+        open_keys = np.array(keys, np.int64).reshape(len(keys), 2)
+        cuts, cut_ticks, entry_of, entry_keys, entry_range, self._records, self._max_tick = _cut_ranges(
+            ticks, good, groups, open_keys, self._records, self._max_tick,
+            self.plan.range_records, self.plan.range_entries,
+        )  # fmt: skip
+        if self._a is None and good.any():
+            self._a = int(offsets[np.argmax(good)])
+        fresh = self._count(block, offsets, entry_of, len(entry_keys))
+        bounds = np.searchsorted(entry_range, np.arange(len(cuts) + 2)).tolist()
+        for r in range(len(cuts) + 1):
+            for e in range(bounds[r], bounds[r + 1]):
+                self._add((int(entry_keys[e, 0]), int(entry_keys[e, 1])), fresh[e])
+            if r < len(cuts):
+                output.parts += self._close(int(offsets[cuts[r]]), int(cut_ticks[r]))
+        self.position = int(offsets[-1]) + 1
+        self.clock = max(self.clock, int(ticks.max(initial=-1)))
+        return output
+
+    def preview(self) -> list[ShardPart]:
+        """The whole open range so far, for every shard; replaceable, never committed."""
+        if not self._records:
+            return []
+        assert self._a is not None
+        return self._parts("preview", self._a, self.position, self._max_tick, self._entries)
+
+    def force(self, tick: int) -> list[ShardPart]:
+        """A forced clock: this source is declared to have passed all panes before `tick`."""
+        part = SummaryPart("clock", self.source, self.base, self.position, self.position, tick)
+        return [(shard, part) for shard in range(self.plan.shards)]
+
+    def finish(self) -> list[ShardPart]:
+        """The end of a log that will never grow: the open range as a final one."""
+        if not self._records:
+            return []
+        parts = self._close(self.position, self._max_tick)
+        self._records, self._max_tick = 0, -1
+        return parts
+
+    def _valid_times(
+        self, block: Block, timestamps: NDArray[np.int64], good: NDArray[np.bool_], rejected: list[Rejection]
+    ) -> NDArray[np.bool_]:
+        times = block.time_ms
+        missing, negative = times == MISSING_TIME, times < 0
+        # written as a difference so that a wild event time can't overflow the sum
+        future = (timestamps >= 0) & ~negative & (times - np.maximum(timestamps, 0) > self.plan.future_ms)
+        bad = missing | negative | future
+        for row in np.flatnonzero(bad & good).tolist():
+            if missing[row]:
+                why = f"field {self.plan.projection.time!r} is missing, null or not a time"
+            elif negative[row]:
+                why = f"event time {times[row]} ms lies before 1970"
+            else:
+                why = f"event time {times[row]} ms is beyond Kafka timestamp {timestamps[row]} ms by more than allowed"
+            rejected.append((row, "bad_event_time", why))
+        return ~bad
+
+    def _group_rows(self, block: Block, good: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """int64[slots, n]: for each stream and segment field, the group id of each row, -1 for none."""
+        if len(self._groups) > _MAX_GROUPS_REMEMBERED:
+            self._forget_groups()
+        slots = []
+        for stream in self.plan.streams:
+            mask = good
+            for row, text in stream.where:
+                mask = mask & _equals(block, row, text)
+            versions, names = _factorise(block, stream.version, mask)
+            ids = [self._group_id(stream, Group(stream.monitor, stream.stream, name)) for name in names]
+            slots.append(_lookup(ids, versions))
+            for segment, row in stream.segments:
+                values, texts = _factorise(block, row, mask)
+                pairs, at = np.unique(versions * len(texts) + values, return_inverse=True)
+                ids = [
+                    -1
+                    if pair < 0 or not texts[pair % len(texts)]
+                    else self._group_id(
+                        stream,
+                        Group(
+                            stream.monitor,
+                            stream.stream,
+                            names[pair // len(texts)],
+                            f"{segment}={texts[pair % len(texts)]}",
+                        ),
+                    )
+                    for pair in pairs.tolist()
+                ]
+                slots.append(np.where(mask, np.array(ids, np.int64)[at], -1))
+        return np.array(slots, np.int64).reshape(len(slots), block.n)
+
+    def _group_id(self, stream: StreamPlan, group: Group) -> int:
+        known = self._group_ids.get(group)
+        if known is None:
+            known = self._group_ids[group] = len(self._groups)
+            self._groups.append((stream, group))
+        return known
+
+    def _forget_groups(self) -> None:
+        used = sorted({g for g, _ in self._entries})
+        kept = [self._groups[g] for g in used]
+        new = {old: i for i, old in enumerate(used)}
+        self._entries = {(new[g], tick): entry for (g, tick), entry in self._entries.items()}
+        self._groups = kept
+        self._group_ids = {group: i for i, (_, group) in enumerate(kept)}
+
+    def _count(
+        self,
+        block: Block,
+        offsets: NDArray[np.int64],
+        entry_of: NDArray[np.int64],
+        entries: int,
+    ) -> list[_Open]:
+        """The content that this block adds to each entry."""
+        fresh: list[_Open] = [_EMPTY] * entries
+        rows, first, last = _extents(entry_of, offsets, entries)
+        slot = 0
+        for stream in self.plan.streams:
+            for _ in range(1 + len(stream.segments)):
+                used, local = np.unique(entry_of[slot], return_inverse=True)
+                shift = int(used.size and used[0] < 0)
+                counts, unseen = stream.counter.count(block, local.astype(np.int64) - shift, used.size - shift)
+                for i, e in enumerate(used[shift:].tolist()):
+                    fresh[e] = _Open(counts[i], int(rows[e]), int(first[e]), int(last[e]) + 1, {})
+                for i, column, name, times in unseen:
+                    merge_unseen(fresh[int(used[i + shift])].unseen, column, [(name, times)])
+                slot += 1
+        return fresh
+
+    def _close(self, boundary: int, max_tick: int) -> list[ShardPart]:
+        assert self._a is not None  # a range with records has a name
+        parts = self._parts("final", self._a, boundary, max_tick, self._entries)
+        self._a = self.commit_offset = boundary
+        self._entries = {}
+        return parts
+
+    def _add(self, key: tuple[int, int], fresh: _Open) -> None:
+        known = self._entries.get(key)
+        if known is None:
+            self._entries[key] = fresh
+            return
+        known.counts += fresh.counts
+        known.rows += fresh.rows
+        known.to_offset = max(known.to_offset, fresh.to_offset)
+        for column, names in fresh.unseen.items():
+            merge_unseen(known.unseen, column, names.items())
+
+    def _parts(
+        self, kind: str, a: int, b: int, max_tick: int, entries: dict[tuple[int, int], _Open]
+    ) -> list[ShardPart]:
+        by_shard: dict[int, list[Entry]] = {}
+        for (g, tick), content in entries.items():
+            stream, group = self._groups[g]
+            by_shard.setdefault(stream.shard, []).append(_entry(group, tick, content))
+        return [
+            (
+                shard,
+                SummaryPart(kind, self.source, self.base, a, b, max_tick, tuple(_sorted(by_shard.get(shard, ())))),
+            )
+            for shard in range(self.plan.shards)
+        ]
+
+
+_EMPTY = _Open(np.zeros(0, np.int64), 0, 0, 0, {})
+
+
+def _sorted(entries: Iterable[Entry]) -> list[Entry]:
+    return sorted(entries, key=lambda entry: (entry.group, entry.tick))
+
+
+def _entry(group: Group, tick: int, content: _Open) -> Entry:
+    counts, width = pack_counts(content.counts)
+    unseen = tuple(
+        (column, name, count) for column, names in sorted(content.unseen.items()) for name, count in sorted(names.items())
+    )
+    return Entry(group, tick, content.rows, content.from_offset, content.to_offset, counts, width, unseen)
+
+
+def _equals(block: Block, row: int, text: str) -> NDArray[np.bool_]:
+    codes, names = _factorise(block, row, np.ones(block.n, np.bool_))
+    wanted = np.array([name == text for name in names], np.bool_)
+    return wanted[codes] if len(names) else np.zeros(block.n, np.bool_)
+
+
+def _factorise(block: Block, row: int, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], list[str]]:
+    """Codes of the texts of a string column (-1 where masked), and the texts; "" for null and for `row` -1."""
+    if row < 0:
+        return np.where(mask, 0, -1), [""]
+    codes, firsts = _codes(block.text_hash[row], block.text_status[row], mask)
+    return codes, [(block.string(row, int(first)) or "") for first in firsts]
+
+
+def _lookup(ids: list[int], codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.where(codes >= 0, np.array([*ids, -1], np.int64)[codes], -1)
+
+
+@kernel
+def _codes(
+    hashes: NDArray[np.uint64], status: NDArray[np.uint8], mask: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Dense codes of equal hashes in order of first occurrence (-1 where masked), and those first rows."""
+    n = hashes.size
+    size = 16
+    while size < 2 * n:
+        size *= 2
+    table = np.full(size, -1, np.int64)
+    codes = np.full(n, -1, np.int64)
+    firsts = np.empty(n, np.int64)
+    count, null = 0, -1
+    for i in range(n):
+        if not mask[i]:
+            continue
+        if status[i] != PRESENT:
+            if null < 0:
+                null = count
+                firsts[count] = i
+                count += 1
+            codes[i] = null
+            continue
+        slot = np.int64(hashes[i] & np.uint64(size - 1))
+        while table[slot] >= 0 and hashes[firsts[table[slot]]] != hashes[i]:
+            slot = (slot + 1) & (size - 1)
+        if table[slot] < 0:
+            table[slot] = count
+            firsts[count] = i
+            count += 1
+        codes[i] = table[slot]
+    return codes, firsts[:count]
+
+
+@kernel
+def _extents(
+    entry_of: NDArray[np.int64], offsets: NDArray[np.int64], entries: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Per entry: rows, first offset, last offset."""
+    rows = np.zeros(entries, np.int64)
+    first = np.zeros(entries, np.int64)
+    last = np.zeros(entries, np.int64)
+    for s in range(entry_of.shape[0]):
+        for i in range(entry_of.shape[1]):
+            e = entry_of[s, i]
+            if e >= 0:
+                if rows[e] == 0:
+                    first[e] = offsets[i]
+                last[e] = offsets[i]
+                rows[e] += 1
+    return rows, first, last
+
+
+@kernel
+def _cut_ranges(
+    ticks: NDArray[np.int64],
+    good: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+    open_keys: NDArray[np.int64],
+    records: int,
+    max_tick: int,
+    most_records: int,
+    most_entries: int,
+) -> tuple[
+    NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int, int
+]:
+    """Where ranges end, and which (group, pane) of which range each row belongs to.
+
+    A range is cut before a record iff it is not empty and the record's tick is greater than all
+    of the range's, or it holds `most_records` records or `most_entries` entries.
+
+    Returns:
+        rows before which the range is cut; greatest tick of each range so closed; entry of each
+        (slot, row), -1 for none; (group, tick) of each entry in order of first occurrence; range
+        of each entry; records and greatest tick of the range left open.
+    """
+    n = ticks.size
+    slots = groups.shape[0]
+    cuts = np.empty(n, np.int64)
+    cut_ticks = np.empty(n, np.int64)
+    entry_of = np.full((slots, n), -1, np.int64)
+    keys = np.empty((slots * n, 2), np.int64)
+    ranges = np.empty(slots * n, np.int64)
+    size = 64
+    while size < 4 * (most_entries + slots + open_keys.shape[0]):
+        size *= 2
+    # open addressing on (group, tick); a slot belongs to the current range iff its stamp says so
+    stamp = np.full(size, -1, np.int64)
+    at_group = np.empty(size, np.int64)
+    at_tick = np.empty(size, np.int64)
+    at_entry = np.empty(size, np.int64)
+    current = 0
+    cut_count = 0
+    count = 0
+    distinct = 0
+    for k in range(open_keys.shape[0]):
+        g, t = open_keys[k, 0], open_keys[k, 1]
+        slot = (g + t * np.int64(0x9E3779B1)) & (size - 1)
+        while stamp[slot] == current:
+            slot = (slot + 1) & (size - 1)
+        stamp[slot], at_group[slot], at_tick[slot], at_entry[slot] = current, g, t, -1
+        distinct += 1
+    for i in range(n):
+        if not good[i]:
+            continue
+        t = ticks[i]
+        if records > 0 and (t > max_tick or records >= most_records or distinct >= most_entries):
+            cuts[cut_count], cut_ticks[cut_count] = i, max_tick
+            cut_count += 1
+            current += 1
+            records, distinct, max_tick = 0, 0, -1
+        records += 1
+        max_tick = max(max_tick, t)
+        for s in range(slots):
+            g = groups[s, i]
+            if g < 0:
+                continue
+            slot = (g + t * np.int64(0x9E3779B1)) & (size - 1)
+            while stamp[slot] == current and (at_group[slot] != g or at_tick[slot] != t):
+                slot = (slot + 1) & (size - 1)
+            if stamp[slot] != current:
+                stamp[slot], at_group[slot], at_tick[slot], at_entry[slot] = current, g, t, -1
+                distinct += 1
+            if at_entry[slot] < 0:
+                at_entry[slot] = count
+                keys[count, 0], keys[count, 1] = g, t
+                ranges[count] = current
+                count += 1
+            entry_of[s, i] = at_entry[slot]
+    return cuts[:cut_count], cut_ticks[:cut_count], entry_of, keys[:count], ranges[:count], records, max_tick
