@@ -5,7 +5,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
+from croniter import croniter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    WithJsonSchema,
+    model_validator,
+)
 
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)")
@@ -35,8 +46,33 @@ def _duration_in(value: Any) -> Any:
     return value if isinstance(value, int) and not isinstance(value, bool) else parse_duration_ms(value)
 
 
-DurationMs = Annotated[int, BeforeValidator(_duration_in), PlainSerializer(format_duration, when_used="json"), Field(ge=0)]
+_DURATION_SCHEMA = {
+    "anyOf": [{"type": "string", "pattern": f"^{_DURATION.pattern}$"}, {"type": "integer", "minimum": 0}]
+}
+
+DurationMs = Annotated[
+    int,
+    BeforeValidator(_duration_in),
+    PlainSerializer(format_duration, when_used="json"),
+    WithJsonSchema(_DURATION_SCHEMA),
+    Field(ge=0),
+]
 """Milliseconds, written in YAML as ``10s``, ``5m``, ``1h`` or ``7d``."""
+
+
+def _cron(line: str) -> str:
+    advice = "write minute, hour, day of month, month and day of week: '0 2 * * SUN'"
+    if len(line.split()) != 5:
+        raise ValueError(f"{line!r} is not a cron line; {advice}")
+    try:
+        croniter(line, 0.0).get_next()
+    except ValueError as e:  # croniter's errors are all ValueErrors, also that of a date that never comes
+        raise ValueError(f"{line!r} is not a cron line ({str(e).removeprefix(f'[{line}] ')}); {advice}") from e
+    return line
+
+
+CronLine = Annotated[str, AfterValidator(_cron)]
+"""Five fields, in UTC."""
 
 Severity = Literal["minor", "moderate", "severe"]
 SEVERITIES: tuple[Severity, ...] = ("minor", "moderate", "severe")
@@ -57,7 +93,9 @@ class KafkaConfig(_Model):
     ca: str | None = Field(None, description="path of the CA certificate (PEM)")
     certificate: str | None = Field(None, description="path of the client certificate (PEM)")
     key: str | None = Field(None, description="path of the client key (PEM)")
-    group_protocol: Literal["classic", "consumer"] = Field("classic", description="consumer: KIP-848, Kafka 4.0 and newer")
+    group_protocol: Literal["classic", "consumer"] = Field(
+        "classic", description="consumer: KIP-848, Kafka 4.0 and newer"
+    )
     instance_id: str | None = Field(None, description="static membership: a restart leaves the peers untouched")
     session_timeout: DurationMs = 10_000
     options: dict[str, Any] = Field(default_factory=dict, description="any other librdkafka property")
@@ -93,7 +131,9 @@ class StreamConfig(_Model):
     topic: str
     schema_file: str | None = Field(None, description=".avsc of records that carry no schema id")
     time: str = Field("", description="field of the event time; empty: the record's Kafka timestamp")
-    time_unit: Literal["s", "ms", "us", "ns"] = Field("ms", description="of a plain number; a logical type overrides it")
+    time_unit: Literal["s", "ms", "us", "ns"] = Field(
+        "ms", description="of a plain number; a logical type overrides it"
+    )
     id: str = Field("", description="field that identifies the prediction")
     score: str = Field("", description="field of the model's score (a number)")
     prediction: str = Field("", description="field of the predicted class or value")
@@ -159,7 +199,7 @@ class PolicyRule(_Model):
     """One reason to retrain: exactly one of the keys."""
 
     drift: DriftPolicy | None = None
-    schedule: str | None = Field(None, description="cron line, in event time, UTC")
+    schedule: CronLine | None = Field(None, description="cron line, in event time, UTC")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> PolicyRule:
@@ -226,7 +266,9 @@ class RunConfig(_Model):
 
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(9464, ge=0, le=65535)
-    metrics_columns: int = Field(50, ge=0, description="columns per monitor with metrics of their own; the rest is __other__")
+    metrics_columns: int = Field(
+        50, ge=0, description="columns per monitor with metrics of their own; the rest is __other__"
+    )
     snapshot_every: DurationMs = 60_000
     commit_every: DurationMs = 1_000
     preview_every: DurationMs = 10_000
@@ -250,7 +292,9 @@ class LimitsConfig(_Model):
 class Config(_Model):
     """The whole of driftbus.yaml."""
 
-    app: str = Field("driftbus", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="consumer group; one per independent deployment")
+    app: str = Field(
+        "driftbus", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="consumer group; one per independent deployment"
+    )
     kafka: KafkaConfig
     registry: RegistryConfig = RegistryConfig()
     monitors: dict[str, MonitorConfig]

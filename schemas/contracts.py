@@ -81,11 +81,14 @@ def writer_of(value: bytes) -> Contract:
     if found is not None and value[:2] == SINGLE_OBJECT:
         return found
     if value[:2] != SINGLE_OBJECT:
-        raise DecodeError("bad_magic", f"begins with {value[:2].hex() or 'nothing'}, not with c301 (Avro single-object)")
+        raise DecodeError(
+            "bad_magic", f"begins with {value[:2].hex() or 'nothing'}, not with c301 (Avro single-object)"
+        )
     if len(value) < 10:
         raise DecodeError("truncated", "ends inside the schema fingerprint")
     raise DecodeError(
-        "unknown_schema", f"schema fingerprint {value[2:10].hex()} is not known here; was it written by a newer driftbus?"
+        "unknown_schema",
+        f"schema fingerprint {value[2:10].hex()} is not known; was it written by a newer driftbus?",
     )
 
 
