@@ -1,0 +1,1 @@
+"""A Faust transport on confluent-kafka: one Faust event per partition and poll."""
