@@ -37,6 +37,10 @@ STATE_FORMAT = 1
 _CONFLUENT = struct.Struct(">bI")
 _DRIFT_FIELDS = tuple(f.name for f in fields(DriftEvent))
 _RETRAIN_FIELDS = tuple(f.name for f in fields(RetrainTrigger))
+_STATE_FIX = (
+    "Run the version that wrote it, or delete the monitor's record from the state topic "
+    "(a record with its key and no value): the judge then starts again from the summaries that are left"
+)
 
 
 def encode_part(part: SummaryPart) -> bytes:
@@ -136,6 +140,16 @@ def decode_retrain(body: bytes, writer: Contract | None = None) -> RetrainTrigge
     return RetrainTrigger(**r | tuples)
 
 
+def encode_profile(profile: Mapping[str, Any]) -> bytes:
+    """The Avro body of a profile, given as the JSON values of `Profile.to_dict`."""
+    return _encode("Profile", profile)
+
+
+def decode_profile(body: bytes, writer: Contract | None = None) -> dict[str, Any]:
+    """A profile's JSON values from its Avro body, as `Profile.from_dict` takes them; raises DecodeError."""
+    return _decode("Profile", body, writer)
+
+
 def encode_state(state: MonitorState) -> bytes:
     """The Avro body of a snapshot, with its format version and checksum."""
     checks = {"format_version": STATE_FORMAT, "sha256": sha256(state.body).digest()}
@@ -160,12 +174,6 @@ def decode_state(body: bytes, writer: Contract | None = None) -> MonitorState:
     if sha256(r["body"]).digest() != r["sha256"]:
         raise StateError(f"the snapshot of monitor {r['monitor']!r} is damaged (wrong checksum). {_STATE_FIX}")
     return MonitorState(r["monitor"], r["offset"], r["body"])
-
-
-_STATE_FIX = (
-    "Run the version that wrote it, or delete the monitor's record from the state topic "
-    "(a record with its key and no value): the judge then starts again from the summaries that are left"
-)
 
 
 def encode_message(message: SummaryPart | ManualRetrain) -> bytes:
@@ -239,7 +247,22 @@ def unpack_state(value: bytes) -> MonitorState:
         writer = writer_of(value)
     except DecodeError as e:
         raise StateError(f"a snapshot can't be read ({e.reason}: {e}). {_STATE_FIX}") from e
+    if writer.name != "MonitorState":
+        raise StateError(f"{writer.name} does not belong on the state topic. {_STATE_FIX}")
     return decode_state(value[10:], writer)
+
+
+def pack_profile(profile: Mapping[str, Any]) -> bytes:
+    """A whole value for the profiles topic, from the JSON values of a profile."""
+    return contract("Profile").header + encode_profile(profile)
+
+
+def unpack_profile(value: bytes) -> dict[str, Any]:
+    """The JSON values of a profile from a whole value of the profiles topic; raises DecodeError."""
+    writer = writer_of(value)
+    if writer.name != "Profile":
+        raise DecodeError("wrong_schema", f"{writer.name} does not belong on the profiles topic")
+    return decode_profile(value[10:], writer)
 
 
 def frame_confluent(schema_id: int, body: bytes) -> bytes:
