@@ -78,7 +78,8 @@ class SummaryPart:
         base: offset at which the source's epoch began.
         a: offset that names the range.
         b: first offset after it.
-        max_tick: greatest tick of the range (``clock``: the forced clock), -1 when empty.
+        max_tick: greatest tick of the range. ``clock``: the forced clock; -1: as far as the topic's other
+            partitions have come.
         entries: the counts, sorted by (group, tick).
     """
 

@@ -76,7 +76,10 @@ class Chain:
         source = self.sources[part.source.partition]
         expected = source.next_a(part.base)
         if part.kind == "clock":
-            source.forced = max(source.forced, part.max_tick)
+            # Without a tick of its own a silent source is held to have come as far as the others have on
+            # this very log, which keeps what is sealed a function of it.
+            reached = part.max_tick if part.max_tick >= 0 else max(s.log_clock for s in self.sources)
+            source.forced = max(source.forced, reached)
         elif part.kind == "preview":
             self._take_preview(source, part, expected)
         elif part.a < expected:

@@ -124,8 +124,12 @@ class Summariser:
         assert self._a is not None
         return self._parts("preview", self._a, self.position, self._max_tick, self._entries)
 
-    def force(self, tick: int) -> list[ShardPart]:
-        """A forced clock: this source is declared to have passed all panes before `tick`."""
+    def force(self, tick: int = -1) -> list[ShardPart]:
+        """A forced clock: the source is silent, and is held to have passed all panes before `tick`.
+
+        Without a tick it is held to have come as far as the topic's other partitions. Publish
+        `preview` first, so that the open range counts.
+        """
         part = SummaryPart("clock", self.source, self.base, self.position, self.position, tick)
         return [(shard, part) for shard in range(self.plan.shards)]
 

@@ -1,0 +1,83 @@
+"""Both stages driven synchronously, without Kafka: for replay, tests and benchmarks.
+
+The step functions are those of the live worker; only what carries parts from stage 1 to stage 2
+is a function call instead of a topic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbus.schemas.columns import Block
+from driftbus.stream.judge import Decided, Judge
+from driftbus.stream.plan import Plans
+from driftbus.stream.summarise import Rejection, ShardPart, Summariser
+
+
+@dataclass(slots=True)
+class Step:
+    """What one batch led to: decisions in order, and rows that could not be counted."""
+
+    decided: list[Decided] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+
+
+class Driver:
+    """All machines of a configuration in one place.
+
+    Args:
+        plans: topics and monitors.
+    """
+
+    def __init__(self, plans: Plans) -> None:
+        self.plans = plans
+        self.judges = {shard: Judge(plans, shard) for shard in sorted({m.shard for m in plans.monitors.values()})}
+        self.summarisers = {
+            (topic.topic, partition): Summariser(topic, partition, base=0, position=0)
+            for topic in plans.topics.values()
+            for partition in range(topic.partitions)
+        }
+        self._offsets = dict.fromkeys(self.judges, 0)
+
+    def feed(
+        self,
+        topic: str,
+        partition: int,
+        block: Block,
+        offsets: NDArray[np.int64],
+        timestamps: NDArray[np.int64],
+        good: NDArray[np.bool_],
+    ) -> Step:
+        """The next records of a source partition; the arguments are those of `Summariser.feed`."""
+        output = self.summarisers[topic, partition].feed(block, offsets, timestamps, good)
+        return Step(self._judge(output.parts), output.rejected)
+
+    def finish(self) -> list[Decided]:
+        """The logs end here for ever: close every range and judge every pane."""
+        decided: list[Decided] = []
+        for summariser in self.summarisers.values():
+            decided += self._judge(summariser.finish())
+        for topic in self.plans.topics.values():
+            mine = [s for (name, _), s in self.summarisers.items() if name == topic.topic]
+            last = max(s.clock for s in mine)
+            if last >= 0:
+                for summariser in mine:
+                    decided += self._judge(summariser.force(last + topic.lateness + 1))
+        return decided
+
+    def watermark_ms(self, topic: str) -> int:
+        """Event time up to which all partitions of a topic have been read; -1 before that."""
+        plan = self.plans.topics[topic]
+        return min(s.clock for (name, _), s in self.summarisers.items() if name == topic) * plan.pane_ms
+
+    def _judge(self, parts: list[ShardPart]) -> list[Decided]:
+        decided: list[Decided] = []
+        for shard, part in parts:
+            judge = self.judges.get(shard)
+            if judge is not None:
+                decided += judge.apply(self._offsets[shard], part)
+                self._offsets[shard] += 1
+        return decided
