@@ -1,0 +1,280 @@
+"""The reference that a monitor is compared with: per column the bins, the categories and their counts.
+
+A profile is a value: equal content gives an equal `Profile.profile_id`, wherever it was made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbus.schemas.errors import ConfigError
+
+Kind = Literal["numeric", "categorical"]
+Role = Literal["feature", "score", "prediction", "label"]
+
+_REMAKE = "make the profile again with 'driftbus profile'"
+
+
+@dataclass(frozen=True, slots=True)
+class LongRun:
+    """Autocorrelation of one score, learned from training rows in time order.
+
+    Args:
+        score: name of the score inside the column (``loc``, ``spr``, ``nulls``, ``psi``, ...).
+        lengths: block lengths, in values, ascending.
+        variances: long-run variance of the score at that length (``psi``: design effect), ascending.
+        freedom: ``psi``: degrees of freedom at that length; empty for the other scores.
+    """
+
+    score: str
+    lengths: tuple[float, ...]
+    variances: tuple[float, ...]
+    freedom: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnProfile:
+    """Reference of one column.
+
+    Args:
+        name: column name.
+        kind: ``numeric`` or ``categorical``.
+        role: ``feature``, ``score``, ``prediction`` or ``label``.
+        edges: inner bin edges, ascending; bin i holds (edges[i-1], edges[i]]. Numeric only.
+        low, high: smallest and largest finite reference value. Numeric only, else 0.
+        categories: names that have a cell of their own, most frequent first. Categorical only.
+        counts: reference values per cell; numeric: underflow, the bins, overflow; categorical:
+            the categories, then the rest.
+        nulls: reference rows without a value.
+        invalid: reference rows with NaN, infinity or a value of the wrong type.
+        longrun: autocorrelation of the scores, empty if the rows were in no order or show none.
+    """
+
+    name: str
+    kind: Kind
+    role: Role
+    edges: tuple[float, ...]
+    low: float
+    high: float
+    categories: tuple[str, ...]
+    counts: tuple[int, ...]
+    nulls: int
+    invalid: int
+    longrun: tuple[LongRun, ...] = ()
+
+    @property
+    def bins(self) -> int:
+        """Number of bins (numeric) or categories (categorical)."""
+        return len(self.edges) + 1 if self.kind == "numeric" else len(self.categories)
+
+    @property
+    def value_cells(self) -> int:
+        """Cells that hold values: bins with under- and overflow, or categories with unseen."""
+        return self.bins + (2 if self.kind == "numeric" else 1)
+
+    @property
+    def width(self) -> int:
+        """Cells of the column in the layout: those of values, then null, then invalid."""
+        return self.value_cells + 2
+
+    @property
+    def values(self) -> int:
+        """Reference values, without nulls and invalid ones."""
+        return sum(self.counts)
+
+    @property
+    def rows(self) -> int:
+        """Reference rows."""
+        return self.values + self.nulls + self.invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the cells of each column stand in the vector of counts.
+
+    Args:
+        columns: names in order.
+        offsets: int64[c], first cell of each column.
+        widths: int64[c], number of its cells.
+        total: number of all cells.
+    """
+
+    columns: tuple[str, ...]
+    offsets: NDArray[np.int64]
+    widths: NDArray[np.int64]
+    total: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Reference of one stream of a monitor.
+
+    Args:
+        monitor: name of the monitor.
+        stream: ``predictions``, ``features`` or ``labels``.
+        columns: the columns, in the order of the layout.
+        rows: reference rows.
+        source: where they came from, for people (a file name, topic and offsets).
+        created_ms: wall-clock time of making.
+        learned_until_ms: event time at which learning from the stream ended, None for training data.
+
+    Raises:
+        ConfigError: a column contradicts itself, or two have one name.
+    """
+
+    monitor: str
+    stream: str
+    columns: tuple[ColumnProfile, ...]
+    rows: int
+    source: str = ""
+    created_ms: int = 0
+    learned_until_ms: int | None = None
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        if len(set(names)) != len(names):
+            raise ConfigError("a profile names a column twice", key=self.monitor, fix=_REMAKE)
+        for column in self.columns:
+            problem = _contradiction(column)
+            if problem:
+                raise ConfigError(f"column {column.name!r} of the profile: {problem}", key=self.monitor, fix=_REMAKE)
+
+    @cached_property
+    def profile_id(self) -> str:
+        """Hash of the content: 32 hexadecimal characters, without `source` and `created_ms`."""
+        content = self._content()
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def column(self, name: str) -> ColumnProfile:
+        """The column of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    def layout(self) -> Layout:
+        """The order of the cells of a vector of counts."""
+        widths = np.array([column.width for column in self.columns], np.int64)
+        offsets = np.cumsum(widths) - widths
+        return Layout(tuple(column.name for column in self.columns), offsets, widths, int(widths.sum()))
+
+    def reference_counts(self) -> NDArray[np.int64]:
+        """int64[total], the reference itself as one vector of counts."""
+        cells = [cell for c in self.columns for cell in (*c.counts, c.nulls, c.invalid)]
+        return np.array(cells, np.int64)
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "monitor": self.monitor,
+            "stream": self.stream,
+            "rows": self.rows,
+            "learned_until_ms": self.learned_until_ms,
+            "columns": [_column_to_dict(column) for column in self.columns],
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The profile as plain JSON values; `from_dict` gives an equal profile."""
+        return self._content() | {
+            "source": self.source,
+            "created_ms": self.created_ms,
+            "profile_id": self.profile_id,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Profile:
+        """A profile from its JSON values.
+
+        Raises:
+            ConfigError: something is missing, of the wrong type, or not what `profile_id` says.
+        """
+        try:
+            learned_until = data.get("learned_until_ms")
+            profile = cls(
+                monitor=str(data["monitor"]),
+                stream=str(data["stream"]),
+                columns=tuple(_column_from_dict(column) for column in data["columns"]),
+                rows=int(data["rows"]),
+                source=str(data.get("source", "")),
+                created_ms=int(data.get("created_ms", 0)),
+                learned_until_ms=None if learned_until is None else int(learned_until),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"not a profile: {type(error).__name__} {error}", fix=_REMAKE) from error
+        stated = data.get("profile_id")
+        if stated and stated != profile.profile_id:
+            raise ConfigError(f"the profile's content is {profile.profile_id}, but it says {stated}", fix=_REMAKE)
+        return profile
+
+
+def _contradiction(column: ColumnProfile) -> str:
+    if column.kind not in get_args(Kind):
+        return f"kind {column.kind!r} is neither numeric nor categorical"
+    if column.role not in get_args(Role):
+        return f"role {column.role!r} is not one of {', '.join(get_args(Role))}"
+    if len(column.counts) != column.value_cells:
+        return f"{len(column.counts)} counts for {column.value_cells} cells"
+    if min((*column.counts, column.nulls, column.invalid)) < 0:
+        return "a count is negative"
+    if not all(map(math.isfinite, (*column.edges, column.low, column.high))):
+        return "an edge is not finite"
+    if any(a >= b for a, b in zip(column.edges, column.edges[1:], strict=False)):
+        return "edges do not ascend"
+    if len(set(column.categories)) != len(column.categories):
+        return "a category has two cells"
+    return ""
+
+
+def _column_to_dict(column: ColumnProfile) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "kind": column.kind,
+        "role": column.role,
+        "edges": list(column.edges),
+        "low": column.low,
+        "high": column.high,
+        "categories": list(column.categories),
+        "counts": list(column.counts),
+        "nulls": column.nulls,
+        "invalid": column.invalid,
+        "longrun": [
+            {"score": r.score, "lengths": list(r.lengths), "variances": list(r.variances), "freedom": list(r.freedom)}
+            for r in column.longrun
+        ],
+    }
+
+
+def _column_from_dict(data: Mapping[str, Any]) -> ColumnProfile:
+    return ColumnProfile(
+        name=str(data["name"]),
+        kind=cast(Kind, data["kind"]),
+        role=cast(Role, data["role"]),
+        edges=_floats(data["edges"]),
+        low=float(data["low"]),
+        high=float(data["high"]),
+        categories=tuple(str(name) for name in data["categories"]),
+        counts=tuple(int(count) for count in data["counts"]),
+        nulls=int(data["nulls"]),
+        invalid=int(data["invalid"]),
+        longrun=tuple(
+            LongRun(str(r["score"]), _floats(r["lengths"]), _floats(r["variances"]), _floats(r["freedom"]))
+            for r in data["longrun"]
+        ),
+    )
+
+
+def _floats(values: Any) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
