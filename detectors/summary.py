@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from driftbus.detectors.profile import Profile
 from driftbus.schemas.columns import INVALID, PRESENT, Block
-from driftbus.schemas.decode import hash_bytes
+from driftbus.schemas.hashing import hash_bytes
 from driftbus.schemas.kernel import kernel
 
 UNSEEN_KEPT = 8

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from driftbus.detectors.group import Settings
+from driftbus.detectors.settings import Settings
 from driftbus.detectors.profile import ColumnProfile, Layout, Profile
 from driftbus.detectors.summary import Counter
 from driftbus.schemas.columns import Projection
