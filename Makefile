@@ -25,10 +25,12 @@ test: $(DEV_STAMP) ## all tests, on a real Apache Kafka; ARGS='-k name' narrows 
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(DEV_STAMP) ## ruff, mypy --strict and pyright
-	@$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pyright
+	@status=0
+	$(BIN)/ruff check . || status=1
+	$(BIN)/ruff format --check . || status=1
+	$(BIN)/mypy || status=1
+	$(BIN)/pyright || status=1
+	exit $$status
 
 format: $(DEV_STAMP) ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix .
@@ -40,8 +42,8 @@ bench: $(DEV_STAMP) ## the figures of docs/benchmarks.md, as a table
 locks: $(DEV_STAMP) ## resolve requirements*.lock again, for all supported Pythons
 	@compile=($(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 	  --custom-compile-command 'make locks' pyproject.toml --group build)
-	"$${compile[@]}" --output-file requirements.lock
-	"$${compile[@]}" --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	"$${compile[@]}" --group dev --output-file requirements-dev.lock
+	"$${compile[@]}" --constraint requirements-dev.lock --output-file requirements.lock
 
 dist: $(DEV_STAMP) ## build wheel and sdist into dist/
 	@$(BIN)/python -m build --outdir dist .

@@ -1,0 +1,76 @@
+"""Fixtures of the real services. Each is started when the first test asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness.broker import Broker
+from harness.missing import skipped_when_missing
+from harness.mockcluster import MockCluster
+from harness.node import Node
+from harness.registry import Registry
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Broker]:
+    """A real Apache Kafka, shared by all tests: use topics and groups of your own."""
+    with skipped_when_missing():
+        broker = Broker()
+        try:
+            broker.start()
+            yield broker
+        finally:
+            broker.close()
+
+
+@pytest.fixture
+def fragile_kafka() -> Iterator[Broker]:
+    """A real Apache Kafka of this test's own, to be killed, frozen and restarted."""
+    with skipped_when_missing():
+        broker = Broker()
+        try:
+            broker.start()
+            yield broker
+        finally:
+            broker.close()
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[Registry]:
+    """A real schema registry, shared by all tests: use subjects of your own."""
+    with skipped_when_missing():
+        server = Registry()
+        try:
+            server.start()
+            yield server
+        finally:
+            server.close()
+
+
+@pytest.fixture
+def fragile_registry() -> Iterator[Registry]:
+    """A real schema registry of this test's own, to be killed and restarted."""
+    with skipped_when_missing():
+        server = Registry()
+        try:
+            server.start()
+            yield server
+        finally:
+            server.close()
+
+
+@pytest.fixture
+def mock_cluster() -> Iterator[MockCluster]:
+    """librdkafka's imitation of a cluster: instant, but not the real thing."""
+    cluster = MockCluster()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="session")
+def node() -> Node:
+    """JavaScript with Kafka and Avro clients."""
+    with skipped_when_missing():
+        return Node()

@@ -1,0 +1,29 @@
+"""What happens when a test needs a service that this machine can't run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+
+class MissingService(Exception):
+    """A service can't be had here. The message says which, why, and how to get it."""
+
+
+def services_required() -> bool:
+    """True where a missing service is a failure: in CI, or when DRIFTBUS_REQUIRE_SERVICES is set."""
+    return any(os.environ.get(name, "").lower() in {"1", "true", "yes"} for name in ("CI", "DRIFTBUS_REQUIRE_SERVICES"))
+
+
+@contextmanager
+def skipped_when_missing() -> Iterator[None]:
+    """Turn `MissingService` into a skipped test, or into a failed one where services are required."""
+    try:
+        yield
+    except MissingService as error:
+        if services_required():
+            pytest.fail(f"required service missing: {error}", pytrace=False)
+        pytest.skip(f"service missing: {error}")

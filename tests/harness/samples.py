@@ -1,0 +1,181 @@
+"""One full value of every record of the bus, and hypothesis strategies for those that vary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from driftbus.schemas.events import (
+    DriftEvent,
+    Entry,
+    Group,
+    ManualRetrain,
+    MonitorState,
+    OffsetRange,
+    RetrainTrigger,
+    Source,
+    SummaryPart,
+)
+
+RANGES = (OffsetRange("predictions", 0, 24_000, 25_098), OffsetRange("predictions", 3, 0, 17))
+
+DRIFT = DriftEvent(
+    id="7f3a0c55d0e14a6b",
+    episode_id="1122334455667788",
+    monitor="credit",
+    stream="predictions",
+    version="12",
+    segment="country=PT",
+    column="car_value",
+    detector="psi_1000",
+    status="opened",
+    severity="moderate",
+    aspect="distribution",
+    what="shift",
+    direction="up",
+    statistic=61.25,
+    threshold=42.5,
+    p_value=1e-7,
+    effect=0.61,
+    reference_value=-0.5,
+    current_value=1.25,
+    window_start_ms=1_760_607_000_000,
+    window_end_ms=1_760_607_600_123,
+    since_ms=1_760_606_400_000,
+    since_low_ms=1_760_606_390_000,
+    since_high_ms=1_760_606_410_000,
+    opened_ms=1_760_607_600_000,
+    count=1_000,
+    reference_count=50_000,
+    ranges=RANGES,
+    profile_id="0123456789abcdef0123456789abcdef",
+    fingerprint="89ab",
+    message="car_value shifted up in São Paulo",
+)
+
+RETRAIN = RetrainTrigger(
+    id="aa00",
+    monitor="credit",
+    version="12",
+    policy="drift",
+    reason="3 of 25 columns drifted",
+    severity="severe",
+    decided_ms=1_760_609_400_000,
+    columns=("car_value", "loan_length"),
+    episode_ids=("1122334455667788", "99"),
+    train_from_ms=1_760_606_400_000,
+    dry_run=True,
+    ranges=RANGES,
+    profile_id="0123456789abcdef0123456789abcdef",
+    fingerprint="89ab",
+    requested_by="ana",
+)
+
+ENTRY = Entry(
+    group=Group("credit", "predictions", "12", "country=PT"),
+    tick=176_060_700,
+    rows=300,
+    from_offset=24_000,
+    to_offset=25_098,
+    counts=bytes(range(64)),
+    width=2,
+    unseen=(("branch", "Évora", 3), ("branch", "Faro", 1)),
+)
+PART = SummaryPart("final", Source("predictions", 3, "0a1b2c3d"), 10, 24_000, 25_098, 176_060_700, (ENTRY,))
+MANUAL = ManualRetrain("credit", "new pricing", "ana", 1_760_609_400_123)
+STATE = MonitorState("credit", 1_234_567, b"\x00state\xff")
+
+PROFILE: dict[str, Any] = {
+    "profile_id": "0123456789abcdef0123456789abcdef",
+    "monitor": "credit",
+    "stream": "predictions",
+    "rows": 7,
+    "source": "train.parquet",
+    "created_ms": 1_760_000_000_000,
+    "learned_until_ms": 1_760_086_400_000,
+    "columns": [
+        {
+            "name": "income",
+            "kind": "numeric",
+            "role": "feature",
+            "edges": [0.1, 2.5],
+            "low": -3.0,
+            "high": 9.75,
+            "categories": [],
+            "counts": [0, 1, 2, 3, 0],
+            "nulls": 1,
+            "invalid": 0,
+            "longrun": [{"score": "psi", "lengths": [32.0, 64.0], "variances": [1.5, 2.0], "freedom": [9.0, 7.5]}],
+        },
+        {
+            "name": "country",
+            "kind": "categorical",
+            "role": "feature",
+            "edges": [],
+            "low": 0.0,
+            "high": 0.0,
+            "categories": ["PT", "ES"],
+            "counts": [4, 2, 0],
+            "nulls": 1,
+            "invalid": 0,
+            "longrun": [],
+        },
+    ],
+}
+
+EVENTS: dict[str, dict[str, Any]] = {
+    "PredictionEvent": {
+        "monitor": "credit",
+        "id": "r-1",
+        "version": "12",
+        "time": 1_760_607_000_123,
+        "score": 0.25,
+        "prediction": "reject",
+        "numeric_features": {"income": 1200.5, "age": None},
+        "categorical_features": {"country": "PT", "channel": None},
+        "segments": {"country": "PT", "shop": None},
+    },
+    "FeatureEvent": {
+        "monitor": "customers",
+        "id": "c-1",
+        "version": "3",
+        "time": 1_760_607_000_123,
+        "numeric_features": {"income": 1200.5, "age": None},
+        "categorical_features": {"country": "PT", "channel": None},
+        "segments": {"country": "PT", "shop": None},
+    },
+    "LabelEvent": {"monitor": "credit", "id": "r-1", "time": 1_760_693_400_123, "label": "paid"},
+}
+"""Records of the canonical input events, times as integers."""
+
+_names = st.text(max_size=12)
+_long = st.integers(-(2**63), 2**63 - 1)
+_number = st.floats(allow_nan=False)
+_ranges = st.lists(st.builds(OffsetRange, _names, st.integers(0, 2**31 - 1), _long, _long), max_size=3).map(tuple)
+
+parts = st.builds(
+    SummaryPart,
+    st.sampled_from(["final", "preview", "clock"]),
+    st.builds(Source, _names, st.integers(0, 2**31 - 1), _names),
+    *[_long] * 4,
+    st.lists(
+        st.builds(
+            Entry,
+            st.builds(Group, _names, _names, _names, _names),
+            *[_long] * 4,
+            st.binary(max_size=40),
+            st.sampled_from([1, 2, 4, 8]),
+            st.lists(st.tuples(_names, _names, _long), max_size=2).map(tuple),
+        ),
+        max_size=3,
+    ).map(tuple),
+)
+manuals = st.builds(ManualRetrain, _names, _names, _names, _long)
+states = st.builds(MonitorState, _names, _long, st.binary(max_size=100))
+_maybe = st.none() | _number
+drifts = st.builds(
+    DriftEvent, *[_names] * 13, _number, _number, _maybe, _number, _maybe, _maybe, *[_long] * 8, _ranges, *[_names] * 3
+)
+_texts = st.lists(_names, max_size=3).map(tuple)
+retrains = st.builds(RetrainTrigger, *[_names] * 6, _long, _texts, _texts, _long, st.booleans(), _ranges, *[_names] * 3)
