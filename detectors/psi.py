@@ -1,0 +1,302 @@
+"""The population stability index over sliding windows, calibrated.
+
+T = PSI / ((1/N + 1/M) D) has, without drift, about the chi-squared distribution with k - 1 degrees
+of freedom, D being the design effect (Kish, 1965): how much more the bin counts of N successive
+values vary than those of independent ones. D is learned as in `driftbus.detectors.longrun` from the
+chi-squared statistics between adjacent blocks. Autocorrelation loads few directions: where D > 1, T
+has nu = 2 lambda^2 / var(q) degrees of freedom (Satterthwaite, 1946), stretched to mean k - 1.
+
+An alarm opens where T exceeds the quantile and the index its least effect; it closes below half of
+either. Known bias: learned degrees of freedom are a little high, because q is clipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtrc, chdtri
+
+from driftbus.schemas.kernel import kernel
+
+PAIRS, TOTAL, SQUARES, LENGTH, HAS_PENDING, HAS_PREVIOUS = range(6)
+_FIELDS = 6
+_PENDING, _PREVIOUS = 0, 1
+
+INDEX, STATISTIC, THRESHOLD, DESIGN, FREEDOM = range(5)
+"""Fields of a judgement."""
+
+_PRIOR_PAIRS, _CLIP, _MEMORY, _LEAST_PAIRS, _SIGNIFICANCE = 2.0, 4.0, 1_000.0, 4.0, 4.0
+_SCALES, _MOST_SCALES = 8, 30
+_GRID = 64
+
+
+def coarse_bins(counts: NDArray[np.int64], bins: int) -> NDArray[np.int64]:
+    """Coarse bin of each fine cell: bins of nearly equal mass, by the mid-rank of the cell.
+
+    Args:
+        counts: int64[k], reference counts in order.
+        bins: most coarse bins.
+
+    Returns:
+        int64[k], from 0, without gaps.
+    """
+    share = counts / max(1, counts.sum())
+    rank = np.cumsum(share) - share / 2
+    return np.unique(np.minimum((rank * bins).astype(np.int64), bins - 1), return_inverse=True)[1].astype(np.int64)
+
+
+class PsiBank:
+    """The index of c columns over w windows.
+
+    Args:
+        reference: per column, float64[k], reference counts on its coarse bins; columns with fewer
+            than two bins or no values are never judged.
+        windows: number of windows.
+        alpha: level of one judgement.
+        least: no alarm below this index.
+        static: float64[c, s, 3], (length, D, degrees of freedom) from an ordered reference, 0-padded.
+
+    Attributes:
+        judgement: float64[w, c, 5], latest index, T, threshold, D, degrees of freedom.
+        open: bool[w, c], alarms that are on.
+        opened: bool[w, c], those that the last update turned on.
+    """
+
+    def __init__(
+        self,
+        reference: list[NDArray[np.float64]],
+        windows: int,
+        alpha: float,
+        least: float,
+        static: NDArray[np.float64] | None = None,
+    ) -> None:
+        columns = len(reference)
+        widest = max((r.size for r in reference), default=1)
+        self._bins = np.array([r.size if r.sum() > 0 else 0 for r in reference], np.int64)
+        self._m = np.array([r.sum() for r in reference], np.float64)
+        self._share = np.zeros((columns, widest))
+        for c, counts in enumerate(reference):
+            self._share[c, : counts.size] = counts / max(1.0, float(counts.sum()))
+        self._static = np.zeros((columns, 1, 3)) if static is None else static
+        # the quantile as a function of the degrees of freedom, for the kernel to interpolate
+        freedom = 1 + np.arange(_GRID * max(1, widest - 1) + 1) / _GRID
+        self._quantiles = chdtri(freedom, alpha)
+        self._least = least
+        self._moments = np.zeros((columns, _SCALES, _FIELDS))
+        self._blocks = np.zeros((columns, _SCALES, 2, widest))
+        self._panes = np.zeros(1, np.int64)
+        self.judgement = np.zeros((windows, columns, 5))
+        self.open = np.zeros((windows, columns), np.bool_)
+        self.opened = np.zeros((windows, columns), np.bool_)
+
+    def update(
+        self,
+        n: NDArray[np.float64],
+        counts: NDArray[np.float64],
+        start: NDArray[np.int64],
+        judged: NDArray[np.bool_],
+        window_n: NDArray[np.float64],
+        window_counts: NDArray[np.float64],
+    ) -> int:
+        """Take one pane, and judge the windows that moved.
+
+        Args:
+            n: float64[>= c], values of the pane.
+            counts: float64[>= total], their coarse counts; those of column c begin at start[c].
+            start: int64[>= c + 1].
+            judged: bool[w, >= c], windows to judge.
+            window_n, window_counts: float64[w, >= c], float64[w, >= total], what they hold.
+
+        Returns:
+            Number of alarms opened.
+        """
+        self._panes[0] += 1
+        needed = int(self._panes[0]).bit_length() + 1
+        if self._moments.shape[1] < needed <= _MOST_SCALES:
+            more = min(_MOST_SCALES, needed + 3) - self._moments.shape[1]
+            self._moments = np.pad(self._moments, ((0, 0), (0, more), (0, 0)))
+            self._blocks = np.pad(self._blocks, ((0, 0), (0, more), (0, 0), (0, 0)))
+        return int(
+            _step(
+                n, counts, start, judged, window_n, window_counts, self._bins, self._m, self._share, self._static,
+                self._quantiles, self._least, self._moments, self._blocks, self.judgement, self.open, self.opened,
+            )  # fmt: skip
+        )
+
+    def p_value(self, window: int, column: int) -> float:
+        """Probability of the latest T, or a larger one, without drift."""
+        _, t, _, _, freedom = self.judgement[window, column]
+        return float(chdtrc(freedom, t * freedom / max(1, self._bins[column] - 1)))
+
+    def corrected(self, window: int, column: int, n: float) -> float:
+        """The latest index without its bias, (k - 1)(1/N + 1/M) D; at least 0."""
+        index, _, _, design, _ = self.judgement[window, column]
+        bias = max(0, int(self._bins[column]) - 1) * (1 / n + 1 / self._m[column]) * design
+        return float(max(0.0, index - bias))
+
+    def most_likely_start(self, column: int, buckets: NDArray[np.float64]) -> int:
+        """Index of the bucket from which on the counts differ most from the reference.
+
+        Args:
+            column: which.
+            buckets: float64[b, k], coarse counts, oldest first.
+        """
+        share = self._share[column, : self._bins[column]]
+        tail = np.cumsum(buckets[::-1], axis=0)[::-1]
+        size = tail.sum(axis=1)
+        distance = ((tail / size[:, None] - share) ** 2 / np.maximum(share, 1e-4)).sum(axis=1)
+        return int(np.argmax(size * distance))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The state, by name."""
+        return {
+            "moments": self._moments, "blocks": self._blocks, "panes": self._panes, "judgement": self.judgement,
+            "open": self.open,
+        }  # fmt: skip
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take a state that `arrays` gave."""
+        self._moments, self._blocks = arrays["moments"], arrays["blocks"]
+        for name in ("panes", "judgement", "open"):
+            self.arrays()[name][...] = arrays[name]
+
+
+@kernel
+def _step(
+    n: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    start: NDArray[np.int64],
+    judged: NDArray[np.bool_],
+    window_n: NDArray[np.float64],
+    window_counts: NDArray[np.float64],
+    bins: NDArray[np.int64],
+    m: NDArray[np.float64],
+    share: NDArray[np.float64],
+    static: NDArray[np.float64],
+    quantiles: NDArray[np.float64],
+    least: float,
+    moments: NDArray[np.float64],
+    blocks: NDArray[np.float64],
+    judgement: NDArray[np.float64],
+    is_open: NDArray[np.bool_],
+    opened: NDArray[np.bool_],
+) -> int:
+    alarms = 0
+    block = np.zeros(share.shape[1])
+    for c in range(bins.size):
+        k = bins[c]
+        for w in range(judged.shape[0]):
+            opened[w, c] = False
+        if k < 2 or n[c] <= 0:
+            continue
+        for b in range(k):
+            block[b] = counts[start[c] + b]
+        learn_design(moments, blocks, c, block, k, share)
+        for w in range(judged.shape[0]):
+            if not judged[w, c]:
+                continue
+            size = window_n[w, c]
+            design, freedom = _design(moments, static, c, k, size)
+            index = 0.0
+            for b in range(k):
+                p = (share[c, b] * m[c] + 0.5) / (m[c] + 0.5 * k)
+                q = (window_counts[w, start[c] + b] + 0.5) / (size + 0.5 * k)
+                index += (q - p) * np.log(q / p)
+            statistic = index / ((1 / size + 1 / m[c]) * design)
+            place = (freedom - 1) * _GRID
+            low = min(int(place), quantiles.size - 2)
+            threshold = quantiles[low] + (place - low) * (quantiles[low + 1] - quantiles[low])
+            threshold *= (k - 1) / freedom
+            judgement[w, c, INDEX], judgement[w, c, STATISTIC], judgement[w, c, THRESHOLD] = index, statistic, threshold
+            judgement[w, c, DESIGN], judgement[w, c, FREEDOM] = design, freedom
+            if not is_open[w, c] and statistic > threshold and index >= least:
+                is_open[w, c], opened[w, c] = True, True
+                alarms += 1
+                for j in range(moments.shape[1]):
+                    moments[c, j, HAS_PENDING], moments[c, j, HAS_PREVIOUS] = 0.0, 0.0
+            elif is_open[w, c] and (statistic < 0.5 * threshold or index < 0.5 * least):
+                is_open[w, c] = False
+    return alarms
+
+
+@kernel
+def learn_design(
+    moments: NDArray[np.float64],
+    blocks: NDArray[np.float64],
+    c: int,
+    block: NDArray[np.float64],
+    k: int,
+    share: NDArray[np.float64],
+) -> None:
+    """Take one pane of column c: `block`, float64[k], is overwritten."""
+    for j in range(moments.shape[1]):
+        size = before = 0.0
+        for b in range(k):
+            size += block[b]
+            before += blocks[c, j, _PREVIOUS, b]
+        if moments[c, j, HAS_PREVIOUS] > 0:
+            q = 0.0
+            for b in range(k):
+                d = block[b] / size - blocks[c, j, _PREVIOUS, b] / before
+                q += d * d / max(share[c, b], 1e-4)
+            q /= (1 / size + 1 / before) * (k - 1)
+            prior, pairs = 1.0, moments[c, j, PAIRS]
+            if j > 0:
+                prior = (moments[c, j - 1, TOTAL] + _PRIOR_PAIRS) / (moments[c, j - 1, PAIRS] + _PRIOR_PAIRS)
+            q = min(q, _CLIP * (moments[c, j, TOTAL] + _PRIOR_PAIRS * prior) / (pairs + _PRIOR_PAIRS))
+            if pairs >= _MEMORY:
+                for f in (PAIRS, TOTAL, SQUARES):
+                    moments[c, j, f] *= 1 - 1 / _MEMORY
+            moments[c, j, PAIRS] += 1
+            moments[c, j, TOTAL] += q
+            moments[c, j, SQUARES] += q * q
+        for b in range(k):
+            blocks[c, j, _PREVIOUS, b] = block[b]
+        moments[c, j, HAS_PREVIOUS], moments[c, j, LENGTH] = 1.0, size
+        if moments[c, j, HAS_PENDING] > 0:
+            moments[c, j, HAS_PENDING] = 0.0
+            for b in range(k):
+                block[b] += blocks[c, j, _PENDING, b]
+        else:
+            moments[c, j, HAS_PENDING] = 1.0
+            for b in range(k):
+                blocks[c, j, _PENDING, b] = block[b]
+            break
+
+
+@kernel
+def design_step(moments: NDArray[np.float64], c: int, j: int, k: int, highest: float) -> tuple[float, float]:
+    """(D, degrees of freedom) at scale j where it is significant and above `highest`, else (0, 0)."""
+    pairs = moments[c, j, PAIRS]
+    if pairs < _LEAST_PAIRS:
+        return 0.0, 0.0
+    mean = moments[c, j, TOTAL] / pairs
+    if mean <= highest or mean <= 1 + _SIGNIFICANCE * np.sqrt(3 / (pairs * (k - 1))):
+        return 0.0, 0.0
+    variance = moments[c, j, SQUARES] / pairs - mean * mean
+    freedom = 2 * mean * mean / variance if variance > 0 else k - 1.0
+    return mean, min(max(freedom, 1.0), k - 1.0)
+
+
+@kernel
+def _design(
+    moments: NDArray[np.float64], static: NDArray[np.float64], c: int, k: int, size: float
+) -> tuple[float, float]:
+    design, freedom, highest = 1.0, k - 1.0, 0.0
+    for j in range(moments.shape[1]):
+        mean, degrees = design_step(moments, c, j, k, highest)
+        if mean > 0:
+            highest = mean
+            here = mean * min(1.0, size / moments[c, j, LENGTH])
+            if here > design:
+                design, freedom = here, degrees
+    for j in range(static.shape[1]):
+        if static[c, j, 0] <= 0:
+            break
+        here = static[c, j, 1] * min(1.0, size / static[c, j, 0])
+        if here > design:
+            design, freedom = here, min(static[c, j, 2], k - 1.0)
+    return design, freedom
