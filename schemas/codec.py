@@ -152,7 +152,7 @@ def decode_profile(body: bytes, writer: Contract | None = None) -> dict[str, Any
 
 def encode_state(state: MonitorState) -> bytes:
     """The Avro body of a snapshot, with its format version and checksum."""
-    checks = {"format_version": STATE_FORMAT, "sha256": sha256(state.body).digest()}
+    checks = {"format_version": STATE_FORMAT, "sha256": _checksum(state)}
     return _encode("MonitorState", _flat(state) | checks)
 
 
@@ -171,9 +171,10 @@ def decode_state(body: bytes, writer: Contract | None = None) -> MonitorState:
             f"the snapshot of monitor {r['monitor']!r} has format {r['format_version']}, this version reads "
             f"{STATE_FORMAT}. {_STATE_FIX}"
         )
-    if sha256(r["body"]).digest() != r["sha256"]:
-        raise StateError(f"the snapshot of monitor {r['monitor']!r} is damaged (wrong checksum). {_STATE_FIX}")
-    return MonitorState(r["monitor"], r["offset"], r["body"])
+    state = MonitorState(r["monitor"], r["offset"], r["body"])
+    if _checksum(state) != r["sha256"]:
+        raise StateError(f"the snapshot of monitor {state.monitor!r} is damaged (wrong checksum). {_STATE_FIX}")
+    return state
 
 
 def encode_message(message: SummaryPart | ManualRetrain) -> bytes:
@@ -291,13 +292,18 @@ def _decode(name: str, body: bytes, writer: Contract | None) -> dict[str, Any]:
             record = schemaless_reader(stream, current.plain, None)
         else:
             record = schemaless_reader(stream, writer.plain, current.plain)
-    except EOFError as e:
-        raise DecodeError("truncated", f"{name} ends after {len(body)} bytes, inside a field") from e
-    except (ValueError, IndexError, OverflowError, MemoryError, TypeError, SchemaParseException) as e:
+    except (EOFError, ValueError, IndexError, OverflowError, MemoryError, TypeError, SchemaParseException) as e:
+        if isinstance(e, EOFError) or stream.tell() >= len(body):
+            raise DecodeError("truncated", f"{name} ends after {len(body)} bytes, inside a field") from e
         raise DecodeError("bad_body", f"not a readable {name}: {e or type(e).__name__}") from e
     if stream.tell() != len(body):
         raise DecodeError("trailing_bytes", f"{name} ends after {stream.tell()} of {len(body)} bytes")
     return cast("dict[str, Any]", record)
+
+
+def _checksum(state: MonitorState) -> bytes:
+    head = state.monitor.encode() + b"\0" + state.offset.to_bytes(8, "big", signed=True)
+    return sha256(head + state.body).digest()
 
 
 def _flat(value: Any) -> dict[str, Any]:
