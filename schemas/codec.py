@@ -295,7 +295,7 @@ def _decode(name: str, body: bytes, writer: Contract | None) -> dict[str, Any]:
     except (EOFError, ValueError, IndexError, OverflowError, MemoryError, TypeError, SchemaParseException) as e:
         if isinstance(e, EOFError) or stream.tell() >= len(body):
             raise DecodeError("truncated", f"{name} ends after {len(body)} bytes, inside a field") from e
-        raise DecodeError("bad_body", f"not a readable {name}: {e or type(e).__name__}") from e
+        raise DecodeError("bad_body", f"not a readable {name}: {type(e).__name__} {e}") from e
     if stream.tell() != len(body):
         raise DecodeError("trailing_bytes", f"{name} ends after {stream.tell()} of {len(body)} bytes")
     return cast("dict[str, Any]", record)

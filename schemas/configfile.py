@@ -217,7 +217,7 @@ def _problem(error: Mapping[str, Any], tree: CommentedMap) -> Problem:
         message, fix = f"{shown} is read as a number or a truth value", "Put it in quotes"
     elif kind == "value_error":
         message = str(context["error"])
-        named = re.match(r"(monitors(?:\.[\w.-]+)?): (.*)", message, re.DOTALL)
+        named = re.match(r"(monitors(?:\..+?)?): (.*)", message, re.DOTALL)
         if named and not path:
             path, message = _resolve(named[1], tree), named[2]
     else:
@@ -232,8 +232,8 @@ def _position(tree: Any, path: _Path, *, on_key: bool) -> tuple[int, int]:
     for depth, part in enumerate(path):
         if isinstance(tree, CommentedMap) and part in tree.lc.data:
             place = tree.lc.data[part]
-            last = depth == len(path) - 1
-            line, column = (place[0], place[1]) if on_key or not last else (place[2], place[3])
+            scalar = depth == len(path) - 1 and not isinstance(tree[part], CommentedMap)
+            line, column = (place[2], place[3]) if scalar and not on_key else (place[0], place[1])
         elif isinstance(tree, CommentedSeq) and isinstance(part, int) and part in tree.lc.data:
             line, column = tree.lc.data[part][:2]
         else:
