@@ -130,11 +130,13 @@ class Policy:
     def _next_due(self, i: int, now_ms: int, evidence: Sequence[Evidence]) -> int:
         rule, drift = self._rules[i], self._config.any[i].drift
         if drift is None:
-            cooled = rule.due_ms if self._last_ms is None else max(rule.due_ms, self._last_ms + self._config.cooldown - 1)
+            cooled = (
+                rule.due_ms if self._last_ms is None else max(rule.due_ms, self._last_ms + self._config.cooldown - 1)
+            )
             return self._cron_after(i, cooled)
         window = self._window_ms(drift)
         following = rule.due_ms + window
-        m, n = drift.m_of_n
+        _, n = drift.m_of_n
         if len(rule.history) < n or len(set(rule.history)) > 1:
             return following
         # Nothing changes up to `now_ms` any more, except that a cooldown may end.
@@ -149,7 +151,9 @@ class Policy:
         try:
             following = croniter(line, datetime.fromtimestamp(ms / 1000, UTC)).get_next(datetime)
         except (ValueError, KeyError) as error:
-            raise ConfigError(f"{line!r} is not a cron line ({error})", key="retrain.any.schedule", fix="e.g. '0 2 * * SUN'") from error
+            raise ConfigError(
+                f"{line!r} is not a cron line ({error})", key="retrain.any.schedule", fix="e.g. '0 2 * * SUN'"
+            ) from error
         return int(following.timestamp() * 1000)
 
     def _cooled(self, ms: int) -> bool:
@@ -158,7 +162,9 @@ class Policy:
     def _fresh(self, evidence: Sequence[Evidence]) -> bool:
         """Something that the last trigger did not tell already."""
         rank = SEVERITIES.index
-        return any(e.episode_id not in self._told or rank(e.severity) > rank(self._told[e.episode_id]) for e in evidence)  # type: ignore[arg-type]
+        return any(
+            e.episode_id not in self._told or rank(e.severity) > rank(self._told[e.episode_id]) for e in evidence
+        )
 
     def _by_schedule(self, i: int, evidence: Sequence[Evidence]) -> Decision | None:
         due = self._rules[i].due_ms
@@ -178,9 +184,9 @@ class Policy:
         change = f"{lead.what} {lead.direction}".strip()
         times = f"{m} of the last {n} windows" if n > 1 else "the last window"
         reason = (
-            f"{count} {'column has' if count == 1 else 'columns have'} drifted at severity {drift.severity} or worse in "
-            f"{times} of {format_duration(self._window_ms(drift))}, led by {lead.column} ({lead.severity} {change}), "
-            f"since {since:%Y-%m-%d %H:%M:%S} UTC"
+            f"{count} {'column has' if count == 1 else 'columns have'} drifted at severity {drift.severity} or worse "
+            f"in {times} of {format_duration(self._window_ms(drift))}, "
+            f"led by {lead.column} ({lead.severity} {change}), since {since:%Y-%m-%d %H:%M:%S} UTC"
         )
         return Decision("drift", rule.due_ms, reason, version, tuple(matching))
 
@@ -190,7 +196,7 @@ class Policy:
         able = [
             e
             for e in evidence
-            if SEVERITIES.index(e.severity) >= worst and (not drift.any_of or e.column in drift.any_of)  # type: ignore[arg-type]
+            if SEVERITIES.index(e.severity) >= worst and (not drift.any_of or e.column in drift.any_of)
         ]
         best: tuple[str, list[Evidence]] = ("", [])
         for version in sorted({e.version for e in able}):
@@ -201,4 +207,4 @@ class Policy:
 
 
 def _worst_first(evidence: Iterable[Evidence]) -> list[Evidence]:
-    return sorted(evidence, key=lambda e: (-SEVERITIES.index(e.severity), -e.effect, e.column, e.episode_id))  # type: ignore[arg-type]
+    return sorted(evidence, key=lambda e: (-SEVERITIES.index(e.severity), -e.effect, e.column, e.episode_id))

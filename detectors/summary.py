@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,7 @@ UNSEEN_KEPT = 8
 Unseen = dict[str, dict[str, int]]
 """Column → unknown name → exact count."""
 
-_WIDTHS = ((1, np.dtype("<u1")), (2, np.dtype("<u2")), (4, np.dtype("<u4")), (8, np.dtype("<u8")))
-_DTYPES = dict(_WIDTHS)
+_DTYPES: dict[int, np.dtype[np.unsignedinteger[Any]]] = {width: np.dtype(f"<u{width}") for width in (1, 2, 4, 8)}
 
 
 def pack_counts(counts: NDArray[np.int64]) -> tuple[bytes, int]:
@@ -38,8 +38,8 @@ def pack_counts(counts: NDArray[np.int64]) -> tuple[bytes, int]:
     greatest = int(counts.max(initial=0))
     if greatest == 0:
         return b"", 1
-    width, dtype = next((w, d) for w, d in _WIDTHS if greatest < 1 << 8 * w)
-    return counts.astype(dtype).tobytes(), width
+    width = next(w for w in _DTYPES if greatest < 1 << 8 * w)
+    return counts.astype(_DTYPES[width]).tobytes(), width
 
 
 def unpack_counts(data: bytes, width: int, total: int) -> NDArray[np.int64]:
@@ -284,4 +284,3 @@ def _count_categories(
                     worst, place = hashes[row, f], k
             if place >= 0:
                 found[e, j, place], times[e, j, place] = i, 1
-

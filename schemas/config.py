@@ -89,14 +89,16 @@ class KafkaConfig(_Model):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
     username: str | None = None
-    password: SecretStr | None = Field(None, description="better: the environment variable DRIFTBUS_KAFKA_PASSWORD")
-    ca: str | None = Field(None, description="path of the CA certificate (PEM)")
-    certificate: str | None = Field(None, description="path of the client certificate (PEM)")
-    key: str | None = Field(None, description="path of the client key (PEM)")
-    group_protocol: Literal["classic", "consumer"] = Field(
-        "classic", description="consumer: KIP-848, Kafka 4.0 and newer"
+    password: SecretStr | None = Field(
+        default=None, description="better: the environment variable DRIFTBUS_KAFKA_PASSWORD"
     )
-    instance_id: str | None = Field(None, description="static membership: a restart leaves the peers untouched")
+    ca: str | None = Field(default=None, description="path of the CA certificate (PEM)")
+    certificate: str | None = Field(default=None, description="path of the client certificate (PEM)")
+    key: str | None = Field(default=None, description="path of the client key (PEM)")
+    group_protocol: Literal["classic", "consumer"] = Field(
+        default="classic", description="consumer: KIP-848, Kafka 4.0 and newer"
+    )
+    instance_id: str | None = Field(default=None, description="static membership: a restart leaves the peers untouched")
     session_timeout: DurationMs = 10_000
     options: dict[str, Any] = Field(default_factory=dict, description="any other librdkafka property")
 
@@ -120,7 +122,9 @@ class RegistryConfig(_Model):
 
     url: str | None = None
     username: str | None = None
-    password: SecretStr | None = Field(None, description="better: the environment variable DRIFTBUS_REGISTRY_PASSWORD")
+    password: SecretStr | None = Field(
+        default=None, description="better: the environment variable DRIFTBUS_REGISTRY_PASSWORD"
+    )
     ca: str | None = None
     timeout: DurationMs = 5_000
 
@@ -129,16 +133,16 @@ class StreamConfig(_Model):
     """One topic of a monitor and how its fields are read. Everything that is not mapped is a feature."""
 
     topic: str
-    schema_file: str | None = Field(None, description=".avsc of records that carry no schema id")
-    time: str = Field("", description="field of the event time; empty: the record's Kafka timestamp")
+    schema_file: str | None = Field(default=None, description=".avsc of records that carry no schema id")
+    time: str = Field(default="", description="field of the event time; empty: the record's Kafka timestamp")
     time_unit: Literal["s", "ms", "us", "ns"] = Field(
-        "ms", description="of a plain number; a logical type overrides it"
+        default="ms", description="of a plain number; a logical type overrides it"
     )
-    id: str = Field("", description="field that identifies the prediction")
-    score: str = Field("", description="field of the model's score (a number)")
-    prediction: str = Field("", description="field of the predicted class or value")
-    label: str = Field("", description="field of the outcome")
-    version: str = Field("", description="field of the model's version")
+    id: str = Field(default="", description="field that identifies the prediction")
+    score: str = Field(default="", description="field of the model's score (a number)")
+    prediction: str = Field(default="", description="field of the predicted class or value")
+    label: str = Field(default="", description="field of the outcome")
+    version: str = Field(default="", description="field of the model's version")
     where: dict[str, str] = Field(default_factory=dict, description="only records whose fields equal these texts")
     rename: dict[str, str] = Field(default_factory=dict, description="field path: column name in the profile")
     categorical: list[str] = Field(default_factory=list, description="numbers to be treated as categories")
@@ -148,33 +152,35 @@ class StreamConfig(_Model):
 class LearnConfig(_Model):
     """A reference learned from the stream's own first period, when no profile is given."""
 
-    period: DurationMs = Field(86_400_000, description="event time to learn from")
-    min_rows: int = Field(1_000, ge=100)
-    max_rows: int = Field(50_000, ge=100, description="sample size; the rows with the smallest hash of their id")
+    period: DurationMs = Field(default=86_400_000, description="event time to learn from")
+    min_rows: int = Field(default=1_000, ge=100)
+    max_rows: int = Field(
+        default=50_000, ge=100, description="sample size; the rows with the smallest hash of their id"
+    )
 
 
 class DetectionConfig(_Model):
     """What decides an alarm. The defaults were measured; docs/detection.md has the numbers."""
 
     false_alarms_per_week: float | None = Field(
-        1.0, gt=0, description="accepted by the whole monitor; null: undivided significance levels"
+        default=1.0, gt=0, description="accepted by the whole monitor; null: undivided significance levels"
     )
-    events_per_second: float = Field(10.0, gt=0, description="expected rate, for the false-alarm budget")
-    windows: tuple[int, ...] = Field((1_000, 5_000), description="values in the sliding PSI windows")
-    psi_min: float = Field(0.02, ge=0, description="no PSI alarm below this effect, whatever its significance")
-    max_columns: int = Field(500, ge=1)
-    max_groups: int = Field(64, ge=1, description="versions x segments; the rest is counted as __other__")
-    range: bool = Field(False, description="alarm when values leave the reference's range")
+    events_per_second: float = Field(default=10.0, gt=0, description="expected rate, for the false-alarm budget")
+    windows: tuple[int, ...] = Field(default=(1_000, 5_000), description="values in the sliding PSI windows")
+    psi_min: float = Field(default=0.02, ge=0, description="no PSI alarm below this effect, whatever its significance")
+    max_columns: int = Field(default=500, ge=1)
+    max_groups: int = Field(default=64, ge=1, description="versions x segments; the rest is counted as __other__")
+    range: bool = Field(default=False, description="alarm when values leave the reference's range")
 
 
 class DriftPolicy(_Model):
     """Retrain when enough columns have drifted."""
 
-    columns: int = Field(3, ge=1, description="at least so many columns with an open episode")
+    columns: int = Field(default=3, ge=1, description="at least so many columns with an open episode")
     any_of: list[str] = Field(default_factory=list, description="only these columns count; empty: all")
     severity: Severity = "moderate"
-    window: DurationMs = Field(0, description="length of a policy window; 0: ten panes")
-    for_: str = Field("2 windows", alias="for", description="'2 windows' or '2 of 3 windows'")
+    window: DurationMs = Field(default=0, description="length of a policy window; 0: ten panes")
+    for_: str = Field(default="2 windows", alias="for", description="'2 windows' or '2 of 3 windows'")
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -199,7 +205,7 @@ class PolicyRule(_Model):
     """One reason to retrain: exactly one of the keys."""
 
     drift: DriftPolicy | None = None
-    schedule: CronLine | None = Field(None, description="cron line, in event time, UTC")
+    schedule: CronLine | None = Field(default=None, description="cron line, in event time, UTC")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> PolicyRule:
@@ -212,7 +218,7 @@ class RetrainConfig(_Model):
     """When a retrain trigger is published."""
 
     any: list[PolicyRule] = Field(default_factory=lambda: [PolicyRule(drift=DriftPolicy())])
-    cooldown: DurationMs = Field(86_400_000, description="no second trigger within this event time")
+    cooldown: DurationMs = Field(default=86_400_000, description="no second trigger within this event time")
     dry_run: bool = False
 
 
@@ -223,9 +229,11 @@ class MonitorConfig(_Model):
     features: StreamConfig | None = None
     labels: StreamConfig | None = None
     segments: list[str] = Field(default_factory=list, description="fields whose values are watched on their own")
-    profile: str | None = Field(None, description="path of a profile file; empty: from driftbus.profiles, or learned")
+    profile: str | None = Field(
+        default=None, description="path of a profile file; empty: from driftbus.profiles, or learned"
+    )
     learn: LearnConfig = LearnConfig()
-    pane: DurationMs | None = Field(None, description="overrides the default pane")
+    pane: DurationMs | None = Field(default=None, description="overrides the default pane")
     detection: DetectionConfig = DetectionConfig()
     retrain: RetrainConfig | None = RetrainConfig()
 
@@ -251,8 +259,8 @@ class TopicsConfig(_Model):
     state: str = "driftbus.state"
     profiles: str = "driftbus.profiles"
     deadletter: str = "driftbus.deadletter"
-    summaries_partitions: int = Field(4, ge=1, description="fixed for the life of the system")
-    replication: int = Field(1, ge=1)
+    summaries_partitions: int = Field(default=4, ge=1, description="fixed for the life of the system")
+    replication: int = Field(default=1, ge=1)
 
 
 class OutputConfig(_Model):
@@ -265,14 +273,16 @@ class RunConfig(_Model):
     """The worker."""
 
     metrics_host: str = "127.0.0.1"
-    metrics_port: int = Field(9464, ge=0, le=65535)
+    metrics_port: int = Field(default=9464, ge=0, le=65535)
     metrics_columns: int = Field(
-        50, ge=0, description="columns per monitor with metrics of their own; the rest is __other__"
+        default=50, ge=0, description="columns per monitor with metrics of their own; the rest is __other__"
     )
     snapshot_every: DurationMs = 60_000
     commit_every: DurationMs = 1_000
     preview_every: DurationMs = 10_000
-    seal_after: DurationMs = Field(300_000, description="a silent partition is passed over after this; 0: never")
+    seal_after: DurationMs = Field(
+        default=300_000, description="a silent partition is passed over after this; 0: never"
+    )
     log: Literal["auto", "console", "json"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -280,20 +290,24 @@ class RunConfig(_Model):
 class LimitsConfig(_Model):
     """Bounds that the protocol needs; they are part of a source's epoch."""
 
-    pane: DurationMs = Field(10_000, gt=0, description="bucket of event time, the unit of everything")
-    lateness: DurationMs = Field(60_000, description="how long a pane waits for late records, in event time")
-    retention: DurationMs = Field(3_600_000, description="later than this, a record is expired instead of late")
-    range_records: int = Field(100_000, ge=1, description="a range is cut after so many records")
-    range_entries: int = Field(256, ge=1, description="or so many (group, pane) entries")
-    future: DurationMs = Field(3_600_000, description="an event time this far beyond its Kafka timestamp is refused")
-    record_bytes: int = Field(1_048_576, ge=1)
+    pane: DurationMs = Field(default=10_000, gt=0, description="bucket of event time, the unit of everything")
+    lateness: DurationMs = Field(default=60_000, description="how long a pane waits for late records, in event time")
+    retention: DurationMs = Field(default=3_600_000, description="later than this, a record is expired instead of late")
+    range_records: int = Field(default=100_000, ge=1, description="a range is cut after so many records")
+    range_entries: int = Field(default=256, ge=1, description="or so many (group, pane) entries")
+    future: DurationMs = Field(
+        default=3_600_000, description="an event time this far beyond its Kafka timestamp is refused"
+    )
+    record_bytes: int = Field(default=1_048_576, ge=1)
 
 
 class Config(_Model):
     """The whole of driftbus.yaml."""
 
     app: str = Field(
-        "driftbus", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="consumer group; one per independent deployment"
+        default="driftbus",
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="consumer group; one per independent deployment",
     )
     kafka: KafkaConfig
     registry: RegistryConfig = RegistryConfig()

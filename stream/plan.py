@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from driftbus.detectors.settings import Settings
 from driftbus.detectors.profile import ColumnProfile, Layout, Profile
+from driftbus.detectors.settings import Settings
 from driftbus.detectors.summary import Counter
 from driftbus.schemas.columns import Projection
 from driftbus.schemas.config import Config, LimitsConfig, MonitorConfig, StreamConfig
@@ -145,7 +145,10 @@ def topics_of(config: Config) -> dict[str, list[tuple[str, str]]]:
 
 
 def build_plans(
-    config: Config, profiles: Mapping[tuple[str, str], Profile], partitions: Mapping[str, int], shards: int | None = None
+    config: Config,
+    profiles: Mapping[tuple[str, str], Profile],
+    partitions: Mapping[str, int],
+    shards: int | None = None,
 ) -> Plans:
     """Plans of all topics and monitors.
 

@@ -95,6 +95,8 @@ class Summariser:
         output = Output()
         if not block.n:
             return output
+        if not self.plan.projection.time:
+            block.time_ms = np.where(timestamps >= 0, timestamps, MISSING_TIME)
         good = good & self._valid_times(block, timestamps, good, output.rejected)
         groups = self._group_rows(block, good)
         ticks = np.where(good, block.time_ms // self.plan.pane_ms, -1)
@@ -148,10 +150,11 @@ class Summariser:
         missing, negative = times == MISSING_TIME, times < 0
         # written as a difference so that a wild event time can't overflow the sum
         future = (timestamps >= 0) & ~negative & (times - np.maximum(timestamps, 0) > self.plan.future_ms)
-        bad = missing | negative | future
+        bad: NDArray[np.bool_] = missing | negative | future
         for row in np.flatnonzero(bad & good).tolist():
             if missing[row]:
-                why = f"field {self.plan.projection.time!r} is missing, null or not a time"
+                field_name = self.plan.projection.time
+                why = f"field {field_name!r} is missing, null or not a time" if field_name else "no Kafka timestamp"
             elif negative[row]:
                 why = f"event time {times[row]} ms lies before 1970"
             else:
@@ -273,7 +276,9 @@ def _sorted(entries: Iterable[Entry]) -> list[Entry]:
 def _entry(group: Group, tick: int, content: _Open) -> Entry:
     counts, width = pack_counts(content.counts)
     unseen = tuple(
-        (column, name, count) for column, names in sorted(content.unseen.items()) for name, count in sorted(names.items())
+        (column, name, count)
+        for column, names in sorted(content.unseen.items())
+        for name, count in sorted(names.items())
     )
     return Entry(group, tick, content.rows, content.from_offset, content.to_offset, counts, width, unseen)
 
@@ -359,9 +364,7 @@ def _cut_ranges(
     max_tick: int,
     most_records: int,
     most_entries: int,
-) -> tuple[
-    NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int, int
-]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int, int]:
     """Where ranges end, and which (group, pane) of which range each row belongs to.
 
     A range is cut before a record iff it is not empty and the record's tick is greater than all

@@ -97,7 +97,13 @@ class PolicyClock:
         retrain = self._plan.config.retrain
         evidence = decision.evidence
         ids = tuple(e.episode_id for e in evidence)
-        identity = [self._plan.name, decision.version, decision.policy, str(decision.decided_ms), self._plan.fingerprint]
+        identity = [
+            self._plan.name,
+            decision.version,
+            decision.policy,
+            str(decision.decided_ms),
+            self._plan.fingerprint,
+        ]
         if decision.policy == "manual":
             identity += [decision.reason, requested_by]
         return RetrainTrigger(

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from harness.broker import Broker
 from harness.missing import skipped_when_missing
 from harness.mockcluster import MockCluster
 from harness.node import Node
 from harness.registry import Registry
+
+# The first example pays for compiling kernels, and machines differ: no test asserts a speed.
+settings.register_profile("driftbus", deadline=None)
+settings.load_profile("driftbus")
 
 
 @pytest.fixture(scope="session")

@@ -90,8 +90,16 @@ PROFILE = Profile(
     stream="predictions",
     columns=(
         ColumnProfile(
-            name="x", kind="numeric", role="feature", edges=(1.0, 2.0), low=0.0, high=3.0, categories=(),
-            counts=(0, 10, 10, 10, 0), nulls=0, invalid=0,
+            name="x",
+            kind="numeric",
+            role="feature",
+            edges=(1.0, 2.0),
+            low=0.0,
+            high=3.0,
+            categories=(),
+            counts=(0, 10, 10, 10, 0),
+            nulls=0,
+            invalid=0,
         ),
     ),
     rows=30,
@@ -412,7 +420,8 @@ def random_schedule(seed: int, faults: frozenset[str] | None = None) -> Schedule
         + ["crash1", "zombie1"] + ["judge"] * 8 + ["publish"] * 4 + ["snapshot"] * 3 + ["crash2", "zombie2"]
     )  # fmt: skip
     actions = tuple(
-        (r.choice(kinds), r.randrange(6), r.choice([0, 0, 0, 1, 2]), r.getrandbits(16)) for _ in range(r.randint(20, 160))
+        (r.choice(kinds), r.randrange(6), r.choice([0, 0, 0, 1, 2]), r.getrandbits(16))
+        for _ in range(r.randint(20, 160))
     )
     return Schedule(
         partitions, r.randint(1, 2), pane, lateness, r.choice([1, 2, 3, 5, 100]), r.choice([1, 2, 4, 100]), faults,
