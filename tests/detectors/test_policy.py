@@ -33,7 +33,8 @@ def test_enough_columns_in_two_windows_give_one_trigger() -> None:
     assert policy.advance(1, []) == []
     assert policy.advance(WINDOW, THREE) == []
     (decision,) = policy.advance(2 * WINDOW, THREE)
-    assert decision.policy == "drift" and decision.decided_ms == 2 * WINDOW
+    assert decision.policy == "drift"
+    assert decision.decided_ms == 2 * WINDOW
     assert [e.column for e in decision.evidence] == ["b", "a", "c"]
     assert decision.reason == (
         "3 columns have drifted at severity moderate or worse in 2 of the last 2 windows of 10s, "

@@ -91,8 +91,20 @@ records = st.lists(
 actions = st.lists(
     st.tuples(
         st.sampled_from(
-            ["append", "read", "send", "preview", "commit", "crash1", "zombie1", "judge", "publish", "snapshot"]
-            + ["crash2", "zombie2"]
+            [
+                "append",
+                "read",
+                "send",
+                "preview",
+                "commit",
+                "crash1",
+                "zombie1",
+                "judge",
+                "publish",
+                "snapshot",
+                "crash2",
+                "zombie2",
+            ]
         ),
         st.integers(0, 5),
         st.integers(0, 2),
