@@ -19,10 +19,15 @@ class Projection:
     a field of that path is looked for among the keys of top-level maps (the canonical events
     keep their features in maps).
 
+    A key of any map is also named by the map's path and the key (``features.age``). Of two
+    maps with the key of a bare name, the later one in the record counts.
+
     Args:
-        numeric: paths read as float64.
+        numeric: paths read as float64. Booleans become 0 and 1, decimals the nearest double (a few
+            ulp off beyond 53 bits), dates, times of day and timestamps milliseconds.
         strings: paths read as text: categories, the id, the version, segments. Booleans become
-            ``true``/``false``, enums their symbol, integers their decimal digits.
+            ``true``/``false``, enums their symbol, integers their decimal digits, other numbers
+            their shortest decimal form (whole ones without a point).
         time: path of the event time, or "" for the record's Kafka timestamp.
         time_unit: ``ms``, ``us``, ``ns`` or ``s`` for plain numbers; a logical type overrides it.
             ISO 8601 strings are understood whatever the unit.
@@ -48,6 +53,9 @@ class Block:
         text_length: int32[s, n], its length in bytes.
         text_hash: uint64[s, n], `hash_bytes` of it, so that equal strings have equal hashes.
         text_status: uint8[s, n].
+
+    Values, starts, lengths and hashes mean something only where the status is PRESENT. A value of
+    an Avro type that the column can't hold is INVALID.
     """
 
     n: int
@@ -70,3 +78,19 @@ class Block:
 
 MISSING_TIME = np.iinfo(np.int64).min
 """`Block.time_ms` of a record without an event time."""
+
+
+def allocate(projection: Projection, n: int, text: NDArray[np.uint8]) -> Block:
+    """A block of n records whose cells are all null, with strings to point into `text`."""
+    numbers, strings = len(projection.numeric), len(projection.strings)
+    return Block(
+        n,
+        np.full(n, MISSING_TIME, np.int64),
+        np.empty((numbers, n), np.float64),
+        np.zeros((numbers, n), np.uint8),
+        text,
+        np.empty((strings, n), np.int64),
+        np.empty((strings, n), np.int32),
+        np.empty((strings, n), np.uint64),
+        np.zeros((strings, n), np.uint8),
+    )
