@@ -7,7 +7,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import faust
 from faust.types import TP
@@ -39,8 +39,6 @@ class BusApp(faust.App):
         commit_s: seconds between commits.
     """
 
-    consumer: BusConsumer
-
     def __init__(self, group: str, kafka: KafkaConfig, *, data: Path, commit_s: float = 1.0) -> None:
         self.poisoned: BaseException | None = None
         self.consumer_properties = consumer_properties(kafka, group)
@@ -61,6 +59,11 @@ class BusApp(faust.App):
         )
         self.on_rebalance_complete.connect(self._restore_new)
 
+    @property
+    def delivery(self) -> BusConsumer:
+        """Our consumer, under its own type."""
+        return cast(BusConsumer, self.consumer)
+
     def _new_transport(self) -> BusTransport:
         return BusTransport(self.conf.broker_consumer, self)
 
@@ -69,7 +72,7 @@ class BusApp(faust.App):
 
     async def _restore_new(self, *args: Any, **kwargs: Any) -> None:
         try:
-            await self.consumer.restore_new()
+            await self.delivery.restore_new()
         except Exception as error:  # noqa: BLE001 - stops the worker
             self.poison(error)
 
@@ -94,10 +97,10 @@ class BusApp(faust.App):
         async for event in stream.events():
             batch: Batch = event.value
             try:
-                if self.consumer.is_current(batch) and not self.poisoned:
+                if self.delivery.is_current(batch) and not self.poisoned:
                     yield batch
             finally:
-                self.consumer.finished(batch)
+                self.delivery.finished(batch)
 
     def poison(self, error: BaseException) -> None:
         """Stop the worker: no later commit, exit code 1."""

@@ -15,11 +15,14 @@ class Brake:
     Args:
         batches: full at so many batches.
         bytes_: or at so many bytes.
+
+    Attributes:
+        under_way: batches and bytes handed over and not worked off yet.
     """
 
     def __init__(self, batches: int, bytes_: int) -> None:
         self._limits = batches, bytes_
-        self._under_way = [0, 0]
+        self.under_way = [0, 0]
         self._full_since: float | None = None
         self._changed = threading.Condition()
 
@@ -29,20 +32,20 @@ class Brake:
         return 0.0 if self._full_since is None else time.monotonic() - self._full_since
 
     def _full(self) -> bool:
-        return any(n >= limit for n, limit in zip(self._under_way, self._limits, strict=True))
+        return any(n >= limit for n, limit in zip(self.under_way, self._limits, strict=True))
 
     def took(self, batches: Iterable[Batch]) -> None:
         """Batches leave the poll thread."""
         with self._changed:
             for batch in batches:
-                self._under_way[0] += 1
-                self._under_way[1] += batch.size
+                self.under_way[0] += 1
+                self.under_way[1] += batch.size
 
     def finished(self, batch: Batch) -> None:
         """A batch has been worked off, or thrown away."""
         with self._changed:
-            self._under_way[0] -= 1
-            self._under_way[1] -= batch.size
+            self.under_way[0] -= 1
+            self.under_way[1] -= batch.size
             self._changed.notify()
 
     def wake(self) -> None:

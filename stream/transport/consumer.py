@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-COMMIT_S = 10.0
+COMMIT_S = 5.0
 """A commit that is not answered within this time is given up: its outcome is unknown, which is harmless,
 because an offset that was not committed only repeats identical ranges."""
 
@@ -38,11 +38,10 @@ because an offset that was not committed only repeats identical ranges."""
 class BusConsumer(Consumer):
     """Delivers batches to Faust, and is the one funnel of all commits."""
 
-    app: BusApp
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.poller = Poller(self, asyncio.get_running_loop(), self.app.consumer_properties)
+        self._bus = cast("BusApp", self.app)
+        self.poller = Poller(self, asyncio.get_running_loop(), self._bus.consumer_properties)
         self.ends: dict[TP, int] = {}
         self._under_way: Counter[TP] = Counter()
         self._inbox: asyncio.Queue[Batch] = asyncio.Queue()
@@ -53,7 +52,7 @@ class BusConsumer(Consumer):
         self._spawned: set[asyncio.Task[Any]] = set()
 
     def fail(self, error: BaseException) -> None:
-        self.app.poison(error)
+        self._bus.poison(error)
 
     # Delivery.
 
@@ -107,7 +106,7 @@ class BusConsumer(Consumer):
             serialized_value_size=record.size,
             tp=tp,
             # constant: with Faust's own counting, streams would drop batches of partitions that are kept
-            generation_id=self.app.consumer_generation_id,
+            generation_id=self._bus.consumer_generation_id,
         )
 
     def pause_partitions(self, tps: Iterable[TP]) -> None:
@@ -142,10 +141,10 @@ class BusConsumer(Consumer):
                 new = {tp: start for tp, start in starts.items() if tp in self.poller.assignments}
                 self._mine |= new.keys()
                 self._new |= new
-                if not self.app.rebalancing:
-                    self.app.on_rebalance_start()
+                if not self._bus.rebalancing:
+                    self._bus.on_rebalance_start()
                 # Faust's chain; it ends in restore_new()
-                await self.on_partitions_assigned(set(self._mine), self.app.consumer_generation_id)
+                await self.on_partitions_assigned(set(self._mine), self._bus.consumer_generation_id)
         except Exception as error:  # noqa: BLE001 - stops the worker
             self.fail(error)
 
@@ -155,14 +154,14 @@ class BusConsumer(Consumer):
             new = {tp: start for tp, start in self._new.items() if tp in self._mine}
             self._new.clear()
             if new:
-                positions = await self.app.restore(new)
+                positions = await self._bus.restore(new)
                 self._starts |= {tp: positions.get(tp) for tp in new}
 
     async def revoked(self, tps: set[TP], lost: bool) -> None:
-        if not self.poller.incremental and not self.app.rebalancing:
-            self.app.on_rebalance_start()
+        if not self.poller.incremental and not self._bus.rebalancing:
+            self._bus.on_rebalance_start()
         async with self._rebalancing:  # a restore under way is finished first
-            while not self.app.poisoned and any(m.tp in tps and not m.acked for m in list(self._unacked_messages)):
+            while not self._bus.poisoned and any(m.tp in tps and not m.acked for m in list(self._unacked_messages)):
                 await self._wait_for_ack(1)
             if not lost:
                 await self.commit()
@@ -171,8 +170,8 @@ class BusConsumer(Consumer):
                 self._new.pop(tp, None)
                 self._starts.pop(tp, None)
                 self.ends.pop(tp, None)
-            await self.app.forget(tps)
-            await self.app.on_partitions_revoked.send(tps)
+            await self._bus.forget(tps)
+            await self._bus.on_partitions_revoked.send(tps)
         LOG.info("gave up %d partitions%s", len(tps), ", lost to the group" if lost else "")
 
     # Commits: timer, revoke and stop all come here.
@@ -182,15 +181,15 @@ class BusConsumer(Consumer):
             self._acked.clear()  # Faust's books would grow for ever
             self._acked_index.clear()
             self._clean_unacked_messages()
-            if self.app.poisoned or not self._mine:
+            if self._bus.poisoned or not self._mine:
                 return False
             try:
-                plan = await self.app.checkpoint(set(self._mine))
+                plan = await self._bus.checkpoint(set(self._mine))
             except Exception as error:  # noqa: BLE001 - stops the worker
                 self.fail(error)
                 return False
             plan = {tp: committed for tp, committed in plan.items() if tp in self._mine}
-            return bool(plan) and not self.app.poisoned and await self._commit_plan(plan)
+            return bool(plan) and not self._bus.poisoned and await self._commit_plan(plan)
 
     async def _commit_plan(self, plan: Mapping[TP, Any]) -> bool:
         offsets = [TopicPartition(tp.topic, tp.partition, c.offset, c.metadata) for tp, c in plan.items()]
@@ -205,7 +204,7 @@ class BusConsumer(Consumer):
             else:
                 self.fail(KafkaException(error))
         if not errors:
-            self.app.committed(plan)
+            self._bus.committed(plan)
         return not errors
 
     async def on_stop(self) -> None:

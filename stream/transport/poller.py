@@ -101,7 +101,8 @@ class Poller(threading.Thread):
         self._seeks: dict[TP, int] = {}
         self._commands: deque[tuple[Future[Any], Callable[[Consumer], Any]]] = deque()
         self._committing: Future[list[KafkaError]] | None = None
-        self._revoking = self._choked = self._stopping = self._closed = False
+        self.choked = False
+        self._revoking = self._stopping = self._closed = False
         self._consumer: Consumer
 
     # Called from the event loop.
@@ -134,7 +135,7 @@ class Poller(threading.Thread):
             self._released.add(tp)
             if start is not None:
                 self._seeks[tp] = start
-            elif not self._choked:
+            elif not self.choked:
                 self._resume({tp})
 
         self._post(command)
@@ -146,7 +147,7 @@ class Poller(threading.Thread):
             if tp not in self._released or (tp in self._held) == held:
                 return
             (self._held.add if held else self._held.discard)(tp)
-            if not self._choked:
+            if not self.choked:
                 consumer.pause([TopicPartition(*tp)]) if held else self._resume({tp})
 
         self._post(command)
@@ -209,7 +210,7 @@ class Poller(threading.Thread):
                     continue
                 if self._asleep:
                     self._kick()
-                wait_s = 0.1 if self._choked else 0.01 if self._asleep else self.POLL_S
+                wait_s = 0.1 if self.choked else 0.01 if self._asleep else self.POLL_S
                 messages = self._consumer.consume(self.POLL_RECORDS, wait_s)
                 self.last_poll = time.monotonic()
                 if messages or self._gone:
@@ -290,11 +291,11 @@ class Poller(threading.Thread):
         without room, all partitions are paused and polling goes on, so that rebalances are answered
         and ``max.poll.interval.ms`` is kept however long an agent takes.
         """
-        full = self.brake.wait(0.0 if self._choked else self.GRACE_S, lambda: self._stopping or bool(self._commands))
-        if full and not self._choked and self.brake.full_s < self.GRACE_S:
+        full = self.brake.wait(0.0 if self.choked else self.GRACE_S, lambda: self._stopping or bool(self._commands))
+        if full and not self.choked and self.brake.full_s < self.GRACE_S:
             return True
-        if full != self._choked:
-            self._choked = full
+        if full != self.choked:
+            self.choked = full
             active = self._released - self._held - self._seeks.keys()
             if full and active:
                 self._consumer.pause([TopicPartition(*tp) for tp in active])
@@ -318,7 +319,7 @@ class Poller(threading.Thread):
         librdkafka pauses kept partitions as well in each rebalance.
         """
         self._asleep &= self._released - self._held
-        if self._choked or time.monotonic() > self._kick_until:
+        if self.choked or time.monotonic() > self._kick_until:
             self._asleep.clear()
         if self._asleep:
             try:
@@ -339,7 +340,7 @@ class Poller(threading.Thread):
                     continue
                 raise
             del self._seeks[tp]
-            if not self._choked and tp not in self._held:
+            if not self.choked and tp not in self._held:
                 self._resume({tp})
 
     def _on_commit(self, error: KafkaError | None, parts: list[TopicPartition]) -> None:
