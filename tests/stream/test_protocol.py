@@ -88,6 +88,7 @@ def test_other_interleavings_give_the_same_events() -> None:
 records = st.lists(
     st.tuples(st.integers(0, 40), st.sampled_from(MONITORS), st.sampled_from("12"), st.integers(1, 3)), max_size=10
 )
+CRASHES = ["crash1", "zombie1", "crash2", "zombie2"]
 actions = st.lists(
     st.tuples(
         st.sampled_from(
