@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +33,11 @@ class Resolver(Protocol):
     @property
     def bare(self) -> WriterSchema | None:
         """Schema of records without a schema id, None where every record must carry one."""
+        ...
 
     def knows(self, key: SchemaKey) -> bool:
         """Whether `resolve` would answer from memory."""
+        ...
 
     def resolve(self, key: SchemaKey) -> WriterSchema:
         """The schema of a key.
@@ -44,6 +46,7 @@ class Resolver(Protocol):
             DecodeError: ``unknown_schema``, there definitely is none; ``bad_schema``, it can't be used.
             Unavailable: it can't be said now.
         """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,8 @@ class BatchDecoder:
         isn't asked about an unknown id before a look at the headers.
         """
         if key.kind == UNFRAMED and self._resolver.bare is None:
-            failed, refusal = rows, DecodeError("bad_magic", "neither Confluent nor single-object framing")
+            failed = rows
+            refusal: DecodeError | None = DecodeError("bad_magic", "neither Confluent nor single-object framing")
         elif key in self._programs or self._resolver.knows(key) or key.kind == UNFRAMED:
             failed, refusal = self._attempt(batch, key, rows)
         else:
@@ -199,12 +203,13 @@ class _Batch:
         n = len(values)
         self.has_null = False
         try:
-            lengths = np.fromiter(map(len, values), np.int64, n)  # type: ignore[arg-type]
+            lengths = np.fromiter(map(len, cast(Sequence[bytes], values)), np.int64, n)
         except TypeError:
             self.has_null = True
             values = [b"" if value is None else value for value in values]
-            lengths = np.fromiter(map(len, values), np.int64, n)
-        self.text = np.frombuffer(bytearray().join([*values, bytes(PADDING + spare)]), np.uint8)  # type: ignore[list-item]
+            lengths = np.fromiter(map(len, cast(Sequence[bytes], values)), np.int64, n)
+        joined = bytearray().join([*cast(Sequence[bytes], values), bytes(PADDING + spare)])
+        self.text = np.frombuffer(joined, np.uint8)
         self.ends = np.cumsum(lengths)
         self.starts = self.ends - lengths
         self.bodies = self.starts
@@ -223,7 +228,7 @@ class _Batch:
 
     def refuse_where(self, mask: Any, reason: str, message: str) -> None:
         if mask is not None:
-            self.refused |= {row: (reason, message) for row in np.flatnonzero(mask).tolist()}
+            self.refused |= dict.fromkeys(np.flatnonzero(mask).tolist(), (reason, message))
 
     def refuse(self, rows: Rows, error: DecodeError) -> None:
         self.refused |= {row: (error.reason, str(error)) for row in rows.tolist()}
@@ -264,7 +269,7 @@ class _Batch:
         )
         if not failed:
             return rows[:0]
-        bad = rows[self.faults[rows] != 0]
+        bad: Rows = rows[self.faults[rows] != 0]
         for row in bad.tolist():
             reason, what = REASONS[int(self.faults[row])]
             path = program.path_at(int(self.fault_pc[row]))
@@ -323,7 +328,7 @@ class Decoder:
 class _OneSchema:
     bare: WriterSchema
 
-    def knows(self, _key: SchemaKey) -> bool:
+    def knows(self, key: SchemaKey) -> bool:
         return False
 
     def resolve(self, key: SchemaKey) -> WriterSchema:

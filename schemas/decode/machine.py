@@ -20,6 +20,7 @@ from driftbus.schemas.decode.faults import (
     TRUNCATED,
 )
 from driftbus.schemas.decode.reading import (
+    as_int,
     decimal_of,
     is_ascii,
     is_utf8,
@@ -51,7 +52,7 @@ def _same(text: NDArray[np.uint8], a: int, b: int, length: int) -> bool:
         a, b, length = a + 8, b + 8, length - 8
     if length == 0:
         return True
-    return (load_u64(text, a) ^ load_u64(text, b)) << np.uint64(64 - 8 * length) == np.uint64(0)
+    return bool((load_u64(text, a) ^ load_u64(text, b)) << np.uint64(64 - 8 * length) == np.uint64(0))
 
 
 @kernel
@@ -59,19 +60,19 @@ def _find_name(
     code: NDArray[np.int64], table: int, guess: int, text: NDArray[np.uint8], literals: int, at: int, length: int
 ) -> int:
     """Address of the entry of the name at text[at : at + length], or -1. `guess` is the likely one."""
-    entry = table + op.TABLE_HEAD + guess * op.TABLE_ENTRY
+    entry = as_int(table + op.TABLE_HEAD + guess * op.TABLE_ENTRY)
     if code[entry + 1] == length and _same(text, literals + code[entry], at, length):
         return entry
     names, mask = code[table], code[table + 1]
     index = table + op.TABLE_HEAD + names * op.TABLE_ENTRY
     value, _ = hash_text(text, at, length)
-    slot = np.int64(value & _U(mask))
+    slot = as_int(value & _U(mask))
     while code[index + slot] != 0:
-        entry = table + op.TABLE_HEAD + (code[index + slot] - 1) * op.TABLE_ENTRY
+        entry = as_int(table + op.TABLE_HEAD + (code[index + slot] - 1) * op.TABLE_ENTRY)
         if code[entry + 1] == length and _same(text, literals + code[entry], at, length):
             return entry
         slot = (slot + 1) & mask
-    return np.int64(-1)
+    return as_int(-1)
 
 
 @kernel
@@ -112,16 +113,16 @@ def run(
     frame_left = np.empty(DEPTH, np.int64)
     frame_end = np.empty(DEPTH, np.int64)
     bad = 0
-    last_table, last_entry = np.int64(-1), np.int64(0)
+    last_table, last_entry = as_int(-1), as_int(0)
     for i in range(rows.size):
         row = rows[i]
-        at, end = starts[row], ends[row]
-        pc = np.int64(0)
+        at, end = as_int(starts[row]), as_int(ends[row])
+        pc = as_int(0)
         depth = 0
         items = 0
         mark = at
         fault = FINE
-        time = np.int64(_MISSING)
+        time = as_int(_MISSING)
         while True:
             instruction = code[pc]
             if instruction == op.DOUBLES:
@@ -235,17 +236,17 @@ def run(
                     pc = k
                     break
             elif instruction == op.MAP_KEY:
-                table = code[pc + 1]
+                table = as_int(code[pc + 1])
                 length, after = read_length(text, at, end)
                 if after < 0:
                     fault = -after
                     break
-                guess = np.int64(0)
+                guess = as_int(0)
                 if table == last_table:
-                    guess = code[last_entry + 3]
+                    guess = as_int(code[last_entry + 3])
                 entry = _find_name(code, table, guess, text, literals, after, length)
                 if entry >= 0:
-                    pc = code[entry + 2]
+                    pc = as_int(code[entry + 2])
                     if table == last_table:
                         code[last_entry + 3] = (entry - table - op.TABLE_HEAD) // op.TABLE_ENTRY
                     last_table, last_entry = table, entry
@@ -258,13 +259,13 @@ def run(
             elif instruction == op.NEXT:
                 frame_left[depth - 1] -= 1
                 if frame_left[depth - 1] > 0:
-                    pc = frame_pc[depth - 1] + 4
+                    pc = as_int(frame_pc[depth - 1]) + 4
                 else:
                     depth -= 1
                     if frame_end[depth] >= 0 and frame_end[depth] != at:
                         fault = BAD_LENGTH
                         break
-                    pc = frame_pc[depth]
+                    pc = as_int(frame_pc[depth])
             elif instruction == op.END:
                 if at != end:
                     fault = TRAILING_BYTES
@@ -278,9 +279,9 @@ def run(
                     fault = BAD_UNION
                     break
                 at = after
-                pc = code[pc + 2 + branch]
+                pc = as_int(code[pc + 2 + branch])
             elif instruction == op.JUMP:
-                pc = code[pc + 1]
+                pc = as_int(code[pc + 1])
             elif instruction == op.SKIP_FIXED:
                 if end - at < code[pc + 1]:
                     fault = TRUNCATED
@@ -418,7 +419,7 @@ def run(
                     if at >= end:
                         fault = TRUNCATED
                         break
-                    number = np.int64(text[at])
+                    number = as_int(text[at])
                     if number > 1:
                         fault = BAD_BOOLEAN
                         break
@@ -456,7 +457,7 @@ def run(
                 if not np.isfinite(real):
                     text_status[column, _U(row)] = INVALID
                 elif real == np.floor(real) and abs(real) < 1e15:
-                    length = write_long(text, slot, np.int64(real))
+                    length = write_long(text, slot, as_int(real))
                     text_length[column, _U(row)] = length
                     text_hash[column, _U(row)], _ = hash_text(text, slot, length)
                     text_status[column, _U(row)] = PRESENT
@@ -481,7 +482,7 @@ def run(
                 at += 16
                 pc += 3
             elif instruction == op.DECIMAL:
-                length, after = code[pc + 3], at
+                length, after = as_int(code[pc + 3]), at
                 if length < 0:
                     length, after = read_length(text, at, end)
                     if after < 0:
@@ -521,7 +522,7 @@ def run(
                 at = after + length
                 pc += 1
             elif instruction == op.NO_TIME:
-                time = np.int64(_MISSING)
+                time = as_int(_MISSING)
                 pc += 1
             elif instruction == op.NUMBER_STATUS:
                 numeric_status[_U(code[pc + 1]), _U(row)] = code[pc + 2]
@@ -534,7 +535,7 @@ def run(
                 if after < 0:
                     fault = -after
                     break
-                block_end = np.int64(-1)
+                block_end = as_int(-1)
                 if count < 0:
                     size, after = read_length(text, after, end)
                     if after < 0:
@@ -546,7 +547,7 @@ def run(
                 fixed = code[pc + 3]
                 if count == 0:
                     at = after
-                    pc = code[pc + 1]
+                    pc = as_int(code[pc + 1])
                 elif count < 0:
                     fault = BAD_LENGTH
                     break
@@ -583,10 +584,10 @@ def run(
                     break
                 frame_pc[depth] = pc + 2
                 depth += 1
-                pc = code[pc + 1]
+                pc = as_int(code[pc + 1])
             elif instruction == op.RETURN:
                 depth -= 1
-                pc = frame_pc[depth]
+                pc = as_int(frame_pc[depth])
             elif instruction == op.MARK:
                 mark = at
                 pc += 1

@@ -5,6 +5,9 @@ Readers return (value, next position); a negative position is minus a fault code
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +17,8 @@ from driftbus.schemas.hashing import load_u64
 from driftbus.schemas.kernel import kernel
 
 Bytes = NDArray[np.uint8]
+as_int = cast(Callable[[Any], int], np.int64)
+"""A 64-bit integer in a kernel, an `int` for type checkers."""
 
 _MISSING = int(MISSING_TIME)
 _LARGEST_TIME = 8_640_000_000_000_000
@@ -27,7 +32,7 @@ def read_long(text: Bytes, at: int, end: int) -> tuple[int, int]:
     if at < end:
         byte = text[at]
         if byte < 128:
-            return np.int64(byte >> 1) ^ -np.int64(byte & 1), at + 1
+            return as_int(byte >> 1) ^ -as_int(byte & 1), at + 1
     return _read_long_bytes(text, at, end)
 
 
@@ -36,15 +41,15 @@ def _read_long_bytes(text: Bytes, at: int, end: int) -> tuple[int, int]:
     value = np.uint64(0)
     for shift in range(0, 70, 7):
         if at >= end:
-            return np.int64(0), np.int64(-TRUNCATED)
+            return as_int(0), as_int(-TRUNCATED)
         byte = np.uint64(text[at])
         at += 1
         if shift == 63 and byte > np.uint64(1):
-            return np.int64(0), np.int64(-BAD_VARINT)
+            return as_int(0), as_int(-BAD_VARINT)
         value |= (byte & np.uint64(127)) << np.uint64(shift)
         if byte < np.uint64(128):
             break
-    return np.int64(value >> np.uint64(1)) ^ -np.int64(value & np.uint64(1)), at
+    return as_int(value >> np.uint64(1)) ^ -as_int(value & np.uint64(1)), at
 
 
 @kernel
@@ -54,9 +59,9 @@ def read_length(text: Bytes, at: int, end: int) -> tuple[int, int]:
     if after < 0:
         return length, after
     if length < 0 or length > _LONGEST:
-        return np.int64(0), np.int64(-BAD_LENGTH)
+        return as_int(0), as_int(-BAD_LENGTH)
     if length > end - after:
-        return np.int64(0), np.int64(-TRUNCATED)
+        return as_int(0), as_int(-TRUNCATED)
     return length, after
 
 
@@ -69,7 +74,7 @@ def is_ascii(text: Bytes, start: int, length: int) -> bool:
         at += 8
     if at < end:
         seen |= load_u64(text, at) & ((np.uint64(1) << (np.uint64(end - at) * np.uint64(8))) - np.uint64(1))
-    return (seen & np.uint64(0x8080808080808080)) == np.uint64(0)
+    return bool((seen & np.uint64(0x8080808080808080)) == np.uint64(0))
 
 
 @kernel
@@ -121,14 +126,14 @@ def time_of_long(value: int, multiply: int, divide: int) -> int:
 def time_of_double(value: float, multiply: int, divide: int) -> int:
     """Milliseconds of a number of units, to the nearest."""
     scaled = np.floor(value * multiply / divide + 0.5)
-    return np.int64(scaled) if abs(scaled) <= _LARGEST_TIME else np.int64(_MISSING)
+    return as_int(scaled) if abs(scaled) <= _LARGEST_TIME else as_int(_MISSING)
 
 
 @kernel
 def _digits(text: Bytes, at: int, count: int) -> int:
     value = 0
     for i in range(at, at + count):
-        digit = np.int64(text[i]) - 48
+        digit = as_int(text[i]) - 48
         if digit < 0 or digit > 9:
             return -1
         value = value * 10 + digit
@@ -193,7 +198,7 @@ def time_of_text(text: Bytes, start: int, length: int) -> int:
             at += 1
             first, weight = at, 100
             while at < end and 48 <= text[at] <= 57:
-                milli += weight * (np.int64(text[at]) - 48)
+                milli += weight * (as_int(text[at]) - 48)
                 weight //= 10
                 at += 1
             if at == first:
@@ -210,11 +215,11 @@ def decimal_of(text: Bytes, start: int, length: int, scale: int) -> float:
     if length == 0:
         return 0.0
     if length <= 8:
-        whole = np.int64(text[start])
+        whole = as_int(text[start])
         if whole >= 128:
             whole -= 256
         for i in range(start + 1, start + length):
-            whole = (whole << 8) | np.int64(text[i])
+            whole = (whole << 8) | as_int(text[i])
         value = np.float64(whole)
     else:
         value = np.float64(text[start])
@@ -246,7 +251,7 @@ def write_long(text: Bytes, at: int, value: int) -> int:
         digits += 1
         power *= np.uint64(10)
     for i in range(digits):
-        text[at + digits - 1 - i] = 48 + np.int64(rest % np.uint64(10))
+        text[at + digits - 1 - i] = 48 + as_int(rest % np.uint64(10))
         rest //= np.uint64(10)
     return at + digits - first
 
@@ -259,7 +264,7 @@ def write_uuid(text: Bytes, at: int, start: int) -> int:
         if i in (4, 6, 8, 10):
             text[at] = 45
             at += 1
-        byte = np.int64(text[start + i])
+        byte = as_int(text[start + i])
         for nibble in (byte >> 4, byte & 15):
             text[at] = nibble + 48 if nibble < 10 else nibble + 87
             at += 1
