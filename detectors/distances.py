@@ -5,6 +5,8 @@ Pure functions of counts; `a` is the reference and `b` the current sample where 
 
 from __future__ import annotations
 
+from math import log
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,8 +40,8 @@ def psi_of_shares(p: float, q: float, n: float, m: float, *, pseudo: float = 0.5
         The index, at least 0.
     """
     p, q = (p * n + pseudo) / (n + 2 * pseudo), (q * m + pseudo) / (m + 2 * pseudo)
-    index = (q - p) * (np.log(q / p) - np.log((1 - q) / (1 - p)))
-    return float(max(0.0, index - expected_psi(2, n, m)))
+    index = (q - p) * (log(q / p) - log((1 - q) / (1 - p)))
+    return max(0.0, index - expected_psi(2, n, m))
 
 
 def ks(a: Counts, b: Counts) -> float:

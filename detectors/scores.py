@@ -89,7 +89,7 @@ def column_scores(column: ColumnProfile, index: int, settings: Settings) -> list
     scores = _numeric_scores(column, index, settings) if column.kind == "numeric" else []
     if column.kind == "categorical":
         scores = _category_scores(column, index, settings)
-    for name, cell in (("nulls", values), ("invalid", values + 1)):
+    for name, cell in (("nulls", values), ("invalid", values + 1)) if column.rows else ():
         scores.append(Score(index, name, name, "quality", share, (cell,), (1.0,), of_rows=True))
     return scores
 

@@ -28,6 +28,7 @@ class Transition:
         window_start_tick: first pane the verdict rests on.
         since_tick, since_low_tick, since_high_tick: estimated change point and its interval.
         count, reference_count: values behind the two sides.
+        category: the category whose share changed most, "" if it is not about one.
     """
 
     column: str
@@ -50,6 +51,7 @@ class Transition:
     since_high_tick: int
     count: int
     reference_count: int
+    category: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,191 @@
+"""From what the detectors of a group hold to evidence: how large a change is, what it is, whether it is over."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbus.detectors import psi
+from driftbus.detectors.adwin import AdwinAlarm, AdwinBank
+from driftbus.detectors.distances import psi_of_shares
+from driftbus.detectors.episodes import Evidence
+from driftbus.detectors.scores import ScoreTable
+from driftbus.detectors.settings import Settings
+from driftbus.detectors.windows import SlidingWindows
+
+ADWIN, RATE, FIRST_PSI = 0, 1, 2
+"""Detector numbers; those of the index follow in the order of its windows."""
+
+
+def detector_names(settings: Settings) -> tuple[str, ...]:
+    """Names of the detectors, by number."""
+    return ("adwin", "rate", *(f"psi_{size}" for size in settings.psi_windows))
+
+
+class Evidences:
+    """Reads the detectors of one group; changes nothing.
+
+    Args:
+        table: the scores; s of them, on c columns.
+        settings: the constants.
+        bank: ADWIN on the scores.
+        windows: series 0..c-1 are the columns' coarse counts, c..c+s-1 the scores' sums.
+        index: the population stability index of the columns.
+    """
+
+    def __init__(
+        self, table: ScoreTable, settings: Settings, bank: AdwinBank, windows: SlidingWindows, index: psi.PsiBank
+    ) -> None:
+        self._table, self._settings = table, settings
+        self._bank, self._windows, self._index = bank, windows, index
+        self._columns = table.first.size
+        n = np.maximum(table.ref_n, 1.0)
+        self.reference_mean: NDArray[np.float64] = table.ref_sum / n
+        self._reference_variance = table.ref_m2 / n
+        self._of_column = [
+            [i for i, score in enumerate(table.scores) if score.column == c and score.aspect == "distribution"]
+            for c in range(self._columns)
+        ]
+
+    def effect(self, score: int, mean: float, n: float, variance: float) -> float:
+        """Distance of a mean from the reference in index units, bias removed.
+
+        A share's is the index of yes and no; a location or spread score's its squared
+        standardised shift, which is what the index of two normal distributions is.
+        """
+        reference = float(self.reference_mean[score])
+        if self._table.scores[score].is_share:
+            return psi_of_shares(reference, mean, float(self._table.ref_n[score]), n)
+        scale = float(self._reference_variance[score])
+        return max(0.0, (mean - reference) ** 2 - variance / n) / scale
+
+    def of_alarm(self, alarm: AdwinAlarm) -> Evidence | None:
+        """Evidence of a mean that changed; None if it only came back to the reference."""
+        score = self._table.scores[alarm.score]
+        shift = alarm.after_mean - float(self.reference_mean[alarm.score])
+        change = alarm.after_mean - alarm.before_mean
+        if abs(shift) <= 0.5 * abs(change):
+            return None
+        return Evidence(
+            detector=ADWIN,
+            what=score.what,
+            direction="up" if shift > 0 else "down",
+            score=alarm.score,
+            statistic=alarm.statistic,
+            threshold=alarm.threshold,
+            p_value=alarm.p_value,
+            effect=self.effect(alarm.score, alarm.after_mean, alarm.after_n, alarm.variance),
+            reference_value=alarm.before_mean,
+            current_value=alarm.after_mean,
+            window_start=alarm.since,
+            since=alarm.since,
+            since_low=alarm.since_low,
+            since_high=alarm.since_high,
+            count=int(alarm.after_n),
+            reference_count=int(alarm.before_n),
+        )
+
+    def of_index(self, tick: int, window: int, column: int) -> Evidence:
+        """Evidence of the index's latest judgement of a window."""
+        n = float(self._windows.n[window, column])
+        effect = self._index.corrected(window, column, n)
+        score, what = self._explanation(window, column, effect)
+        shift = self.window_mean(window, score) - float(self.reference_mean[score]) if score >= 0 else 0.0
+        buckets, ticks = self._windows.closed_buckets(window, column)
+        start = self._index.most_likely_start(column, buckets)
+        judged = self._index.judgement[window, column]
+        return Evidence(
+            detector=FIRST_PSI + window,
+            what=what,
+            direction="" if score < 0 or not shift else "up" if shift > 0 else "down",
+            score=score,
+            statistic=float(judged[psi.STATISTIC]),
+            threshold=float(judged[psi.THRESHOLD]),
+            p_value=self._index.p_value(window, column),
+            effect=effect,
+            reference_value=float(self.reference_mean[score]) if score >= 0 else None,
+            current_value=self.window_mean(window, score) if score >= 0 else None,
+            window_start=int(ticks[0]),
+            since=int(ticks[start]),
+            since_low=int(ticks[max(0, start - 1)]),
+            since_high=int(ticks[start + 1]) if start + 1 < ticks.size else tick,
+            count=int(n),
+            reference_count=int(self._table.ref_n[self._of_column[column][0]]) if self._of_column[column] else 0,
+        )
+
+    def of_rate(self, tick: int, score: int, threshold: float = 0.0) -> Evidence:
+        """Evidence of a score's mean in the latest short window; statistic and effect are in index units."""
+        n, mean = float(self._windows.n[0, self._columns + score]), self.window_mean(0, score)
+        effect = self.effect(score, mean, n, self._bank.variance(score, n)) if n > 0 else 0.0
+        start = int(self._windows.first_tick[0, self._columns + score])
+        reference = float(self.reference_mean[score])
+        return Evidence(
+            detector=RATE,
+            what=self._table.scores[score].what,
+            direction="up" if mean > reference else "down",
+            score=score,
+            statistic=effect,
+            threshold=threshold,
+            p_value=None,
+            effect=effect,
+            reference_value=reference,
+            current_value=mean,
+            window_start=start,
+            since=start,
+            since_low=start,
+            since_high=tick,
+            count=int(n),
+            reference_count=int(self._table.ref_n[score]),
+        )
+
+    def window_mean(self, window: int, score: int) -> float:
+        """Mean of a score in the latest full window, 0 before there is one."""
+        series = self._columns + score
+        n = self._windows.n[window, series]
+        return float(self._windows.sums[window, self._windows.start[series]] / n) if n > 0 else 0.0
+
+    def is_back(self, score: int, shift: float) -> bool:
+        """Whether a score that had shifted is back at the reference.
+
+        In ADWIN's own window, or in a sliding window that lies wholly after the last alarm: the
+        mean's upper confidence bound is within half of the shift, and its effect negligible.
+        """
+        settings, seen = self._settings, self._bank.seen(score)
+        if seen < settings.close_values:
+            return False
+        samples = [(seen, self._bank.recent_mean(score))]
+        for window in range(self._windows.n.shape[0]):
+            n = float(self._windows.n[window, self._columns + score])
+            if 0 < n <= seen:
+                samples.append((n, self.window_mean(window, score)))
+        for n, mean in samples:
+            variance = self._bank.variance(score, n)
+            distance = abs(mean - float(self.reference_mean[score]))
+            bound = distance + settings.close_errors * sqrt(variance / n)
+            if bound < 0.5 * abs(shift) and self.effect(score, mean, n, variance) < settings.close_effect:
+                return True
+        return False
+
+    def index_is_quiet(self, column: int) -> bool:
+        """Whether no window's alarm is on and the short window's index is far below its thresholds."""
+        if not self._index.open.shape[0] or self._windows.n[0, column] <= 0:
+            return True
+        judged = self._index.judgement[0, column]
+        small = self._index.corrected(0, column, float(self._windows.n[0, column])) < self._settings.close_effect
+        calm = judged[psi.STATISTIC] < 0.5 * judged[psi.THRESHOLD]
+        return not self._index.open[:, column].any() and bool(small or calm)
+
+    def _explanation(self, window: int, column: int, effect: float) -> tuple[int, str]:
+        """The score that explains at least half of the index (any category's share: the largest), and the word."""
+        best, most = -1, 0.0
+        for i in self._of_column[column]:
+            n = float(self._windows.n[window, self._columns + i])
+            if n > 0:
+                size = self.effect(i, self.window_mean(window, i), n, 0.0)
+                if size > most:
+                    best, most = i, size
+        if best >= 0 and (self._table.scores[best].is_share or most >= 0.5 * effect):
+            return best, self._table.scores[best].what
+        return -1, "shape"

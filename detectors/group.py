@@ -1,0 +1,302 @@
+"""All detectors of one group of rows, fed with one vector of counts per pane."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbus.detectors import psi
+from driftbus.detectors.adwin import AdwinBank, AdwinRules
+from driftbus.detectors.episodes import SEVERITIES, EpisodeBook, Evidence, OpenEpisode
+from driftbus.detectors.evidence import Evidences, detector_names
+from driftbus.detectors.profile import Profile
+from driftbus.detectors.scores import ScoreTable, score_table
+from driftbus.detectors.settings import Settings as Settings
+from driftbus.detectors.state import pack, select, unpack
+from driftbus.detectors.verdict import ColumnView, Transition
+from driftbus.detectors.volume import VolumeChange, VolumeWatch
+from driftbus.detectors.windows import SlidingWindows
+from driftbus.schemas.kernel import kernel
+
+_KIND = "group"
+
+
+class _Part(Protocol):
+    def arrays(self) -> dict[str, NDArray[Any]]: ...
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None: ...
+
+
+class GroupDetector:
+    """Drift of the columns and of the volume of one group.
+
+    ADWIN on every score and the index of every column see each pane once; what they say is folded
+    into episodes. The same panes give the same transitions and the same state, bit by bit.
+
+    Args:
+        profile: the reference.
+        settings: the constants.
+    """
+
+    def __init__(self, profile: Profile, settings: Settings) -> None:
+        self._profile, self._settings = profile, settings
+        table = self._table = score_table(profile, settings)
+        columns, scores = len(profile.columns), len(table.scores)
+        coarse, self._channel = _coarse(profile, settings)
+        channels = np.array([*(max(1, r.size) for r in coarse), *([1] * scores)], np.int64)
+        sizes = settings.psi_windows or (settings.close_values,)
+        self._bank = AdwinBank(
+            table.delta,
+            AdwinRules(settings.clock, settings.buckets, settings.least_side, settings.grace, settings.longrun),
+            (table.ref_n, table.ref_sum, table.ref_m2),
+            _static_variances(profile, table),
+        )
+        self._windows = SlidingWindows(sizes, channels)
+        alpha = settings.psi_alpha / settings.divisor
+        self._index = psi.PsiBank(
+            coarse, len(settings.psi_windows), alpha, settings.psi_min, _static_designs(profile)
+        )
+        self._volume = VolumeWatch(settings.pane_ms, settings.volume_alpha)
+        self._book = EpisodeBook(
+            [column.name for column in profile.columns],
+            detector_names(settings),
+            scores,
+            [score.category for score in table.scores],
+        )
+        self._evidences = Evidences(table, settings, self._bank, self._windows, self._index)
+        self._episode_of = np.array([2 * s.column + (s.aspect == "quality") for s in table.scores], np.int64)
+        self._tick = np.full(1, -1, np.int64)
+        self._n = np.zeros(columns + scores)
+        self._sums = np.zeros(int(channels.sum()))
+        self._m2 = np.zeros(scores)
+        self._valid = np.zeros(columns, np.int64)
+
+    def update(self, tick: int, counts: NDArray[np.int64], rows: int) -> list[Transition]:
+        """Take one sealed pane.
+
+        Args:
+            tick: pane number; must increase. Gaps are empty panes.
+            counts: int64[total], in the order of the profile's layout.
+            rows: records of the pane.
+
+        Returns:
+            Episodes that opened, escalated or closed: volume first, then in the order of the columns.
+
+        Raises:
+            ValueError: the tick does not increase.
+        """
+        if tick <= self._tick[0]:
+            raise ValueError(f"pane {tick} after pane {self._tick[0]}")
+        self._tick[0] = tick
+        transitions = [_of_volume(change) for change in self._volume.update(tick, rows)]
+        if rows <= 0:
+            return transitions
+        columns = self._valid.size
+        n, sums = self._n[columns:], self._sums[self._sums.size - self._m2.size :]
+        self._table.moments(counts, n, sums, self._m2, self._valid)
+        self._n[:columns] = self._valid
+        _fold(counts, self._channel, self._sums[: self._sums.size - self._m2.size])
+        alarms = self._bank.update(tick, n, sums, self._m2)
+        moved = self._windows.update(tick, self._n, self._sums)
+        judged = self._windows.judged[: self._index.open.shape[0]]
+        opened = self._index.update(
+            self._n, self._sums, self._windows.start, judged, self._windows.n, self._windows.sums
+        )
+        found: dict[int, list[Evidence]] = {}
+        for alarm in alarms:
+            evidence = self._evidences.of_alarm(alarm)
+            if evidence is not None:
+                found.setdefault(int(self._episode_of[alarm.score]), []).append(evidence)
+        if opened:
+            for window, column in zip(*np.nonzero(self._index.opened), strict=True):
+                evidence = self._evidences.of_index(tick, int(window), int(column))
+                found.setdefault(2 * int(column), []).append(evidence)
+        if moved and self._book.any_open():
+            self._follow(tick, found)
+        for number in sorted(found):
+            self._take(number, tick, found[number], transitions)
+        if moved:
+            self._close(tick, set(found), transitions)
+        return transitions
+
+    def open_episodes(self) -> list[OpenEpisode]:
+        """The open episodes: volume first, then in the order of the columns."""
+        volume = []
+        if self._volume.severity:
+            severity, opened, since = self._volume.severity, self._volume.opened_tick, self._volume.since_tick
+            volume.append(OpenEpisode("", "volume", SEVERITIES[severity], "volume", 0.0, opened, since))
+        return volume + self._book.open_episodes()
+
+    def views(self) -> list[ColumnView]:
+        """The present state of each column, for eyes only."""
+        views = []
+        for c, column in enumerate(self._profile.columns):
+            worst = max((2 * c, 2 * c + 1), key=lambda number: (self._book.severity(number), -number))
+            severity = self._book.severity(worst)
+            at = {s.name: i for i, s in enumerate(self._table.scores) if s.column == c}
+            full = self._windows.n[0, c] > 0
+            judged = full and self._index.open.shape[0] > 0
+            seen = "nulls" in at and self._windows.n[0, self._valid.size + at["nulls"]] > 0
+            views.append(
+                ColumnView(
+                    column=column.name,
+                    severity=SEVERITIES[severity],
+                    what=self._book.what(worst) if severity else "",
+                    psi=float(self._index.judgement[0, c, psi.INDEX]) if judged else None,
+                    mean=self._evidences.window_mean(0, at["loc"]) if full and "loc" in at else None,
+                    null_rate=self._evidences.window_mean(0, at["nulls"]) if seen else None,
+                )
+            )
+        return views
+
+    def dump(self) -> bytes:
+        """The state as bytes; `load` goes on from there as if nothing had happened."""
+        arrays = {f"{prefix}.{name}": array for prefix, part in self._parts() for name, array in part.arrays().items()}
+        return pack(_KIND, self._fingerprint(), arrays | {"group.tick": self._tick})
+
+    @classmethod
+    def load(cls, profile: Profile, settings: Settings, data: bytes) -> GroupDetector:
+        """The detector whose state `dump` wrote.
+
+        Raises:
+            StateError: the bytes are damaged, or of another version, profile or settings.
+        """
+        group = cls(profile, settings)
+        arrays = unpack(_KIND, group._fingerprint(), data)
+        for prefix, part in group._parts():
+            part.restore(select(arrays, prefix, part.arrays()))
+        group._tick = select(arrays, "group", {"tick": group._tick})["tick"]
+        return group
+
+    def _parts(self) -> tuple[tuple[str, _Part], ...]:
+        return (
+            ("adwin", self._bank), ("windows", self._windows), ("psi", self._index),
+            ("volume", self._volume), ("episodes", self._book),
+        )  # fmt: skip
+
+    def _fingerprint(self) -> str:
+        text = f"{self._settings.fingerprint()} {self._profile.profile_id}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def _follow(self, tick: int, found: dict[int, list[Evidence]]) -> None:
+        """Open episodes may grow without a new alarm: look at the windows that moved."""
+        columns, bounds = self._valid.size, (self._settings.moderate, self._settings.severe)
+        for number in self._book.open_numbers():
+            severity, column = self._book.severity(number), number // 2
+            if severity == len(SEVERITIES) - 1:
+                continue
+            if number % 2 == 0:
+                for window in np.flatnonzero(self._index.open[:, column] & self._windows.judged[: len(self._index.open), column]):
+                    found.setdefault(number, []).append(self._evidences.of_index(tick, int(window), column))
+                continue
+            for score in np.flatnonzero((self._episode_of == number) & (self._book.shift != 0)):
+                if self._windows.judged[0, columns + score]:
+                    evidence = self._evidences.of_rate(tick, int(score), bounds[severity - 1])
+                    found.setdefault(number, []).append(evidence)
+
+    def _take(self, number: int, tick: int, evidence: list[Evidence], transitions: list[Transition]) -> None:
+        # a change point first (ADWIN gives one), then the larger effect
+        primary = max(evidence, key=lambda e: (e.detector == 0, e.effect))
+        strongest = max(evidence, key=lambda e: e.effect)
+        severity = self._settings.severity(strongest.effect)
+        is_open = self._book.severity(number) > 0
+        transition = self._book.take(number, tick, strongest if is_open else primary, severity)
+        for e in evidence:
+            if e.detector == 0 and not self._book.shift[e.score]:
+                self._book.shift[e.score] = (e.current_value or 0.0) - self._evidences.reference_mean[e.score]
+        if transition is not None:
+            transitions.append(transition)
+
+    def _close(self, tick: int, busy: set[int], transitions: list[Transition]) -> None:
+        columns = self._valid.size
+        for number in self._book.open_numbers():
+            column = number // 2
+            members = np.flatnonzero(self._episode_of == number)
+            shifted = members[self._book.shift[members] != 0]
+            series = [column] if number % 2 == 0 else [columns + int(i) for i in shifted]
+            if number in busy or not self._windows.judged[0, series].any():
+                continue
+            if number % 2 == 0 and not self._evidences.index_is_quiet(column):
+                continue
+            if all(self._evidences.is_back(int(i), float(self._book.shift[i])) for i in shifted):
+                last = int(shifted[0]) if shifted.size else -1
+                evidence = (
+                    self._evidences.of_rate(tick, last, self._settings.close_effect)
+                    if last >= 0
+                    else self._evidences.of_index(tick, 0, column)
+                )
+                transitions.append(self._book.close(number, evidence))
+                self._book.shift[members] = 0.0
+
+
+def _of_volume(change: VolumeChange) -> Transition:
+    return Transition(
+        column="",
+        aspect="volume",
+        status=change.status,
+        severity=SEVERITIES[change.severity],
+        detector="volume",
+        what="volume",
+        direction=change.direction,
+        statistic=change.fold,
+        threshold=2.0,
+        p_value=change.p_value,
+        effect=(1 - 1 / change.fold) * float(np.log(change.fold)) if change.fold > 0 else 0.0,
+        reference_value=float(change.usual),
+        current_value=float(change.count),
+        opened_tick=change.opened_tick,
+        window_start_tick=change.start_tick,
+        since_tick=change.since_tick,
+        since_low_tick=change.since_tick,
+        since_high_tick=change.end_tick,
+        count=change.count,
+        reference_count=change.usual,
+    )
+
+
+@lru_cache(maxsize=256)
+def _coarse(profile: Profile, settings: Settings) -> tuple[list[NDArray[np.float64]], NDArray[np.int64]]:
+    """Reference counts on the coarse bins of each column, and the channel of each cell (-1: none)."""
+    reference, layout = [], profile.layout()
+    channel, first = np.full(layout.total, -1, np.int64), 0
+    for column, offset in zip(profile.columns, layout.offsets, strict=True):
+        counts = np.array(column.counts, np.int64)
+        bins = psi.coarse_bins(counts, settings.psi_bins)
+        channel[offset : offset + counts.size] = first + bins
+        reference.append(np.bincount(bins, weights=counts).astype(np.float64))
+        first += max(1, reference[-1].size)
+    return reference, channel
+
+
+@kernel
+def _fold(counts: NDArray[np.int64], channel: NDArray[np.int64], sums: NDArray[np.float64]) -> None:
+    for c in range(sums.size):
+        sums[c] = 0.0
+    for k in range(counts.size):
+        if channel[k] >= 0:
+            sums[channel[k]] += counts[k]
+
+
+def _static_variances(profile: Profile, table: ScoreTable) -> NDArray[np.float64]:
+    longest = max((len(r.lengths) for c in profile.columns for r in c.longrun), default=0)
+    static = np.zeros((len(table.scores), longest + 1, 2))
+    for i, score in enumerate(table.scores):
+        for r in profile.columns[score.column].longrun:
+            if r.score == score.name:
+                static[i, : len(r.lengths), 0], static[i, : len(r.lengths), 1] = r.lengths, r.variances
+    return static
+
+
+def _static_designs(profile: Profile) -> NDArray[np.float64]:
+    longest = max((len(r.lengths) for c in profile.columns for r in c.longrun), default=0)
+    static = np.zeros((len(profile.columns), longest + 1, 3))
+    for i, column in enumerate(profile.columns):
+        for r in column.longrun:
+            if r.score == "psi":
+                static[i, : len(r.lengths)] = np.array([r.lengths, r.variances, r.freedom]).T
+    return static
