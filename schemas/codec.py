@@ -140,6 +140,19 @@ def decode_retrain(body: bytes, writer: Contract | None = None) -> RetrainTrigge
     return RetrainTrigger(**r | tuples)
 
 
+def encode_input(name: str, record: Mapping[str, Any]) -> bytes:
+    """The Avro body of a canonical input event (``PredictionEvent``, ``FeatureEvent``, ``LabelEvent``).
+
+    Args:
+        name: which.
+        record: its fields; `time` in milliseconds.
+
+    Raises:
+        ValueError, TypeError: a value does not fit its field; text that has no UTF-8 form is a ValueError.
+    """
+    return _encode(name, record)
+
+
 def encode_profile(profile: Mapping[str, Any]) -> bytes:
     """The Avro body of a profile, given as the JSON values of `Profile.to_dict`."""
     return _encode("Profile", profile)
