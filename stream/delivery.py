@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from driftbus.schemas.codec import frame_confluent
 from driftbus.schemas.contracts import contract
+from driftbus.schemas.errors import Unavailable
 
 LOG_EVERY_S = 60.0
 _RETRY_S = (0.2, 10.0)
@@ -66,8 +67,8 @@ class Sender:
     Args:
         topic: where to.
         properties: of librdkafka.
-        schema_id: gives the registry's id of a schema by its name, asked once a schema; raising
-            ConnectionError means "try again later", anything else "never". None: no registry.
+        schema_id: gives the registry's id of a schema by its name, asked in the thread. Unavailable
+            means "try again soon", any other error "not as things are". None: no registry.
         limit: events that may wait.
     """
 
@@ -234,7 +235,7 @@ class Sender:
             try:
                 self._headers[name] = frame_confluent(self._schema_id(name), b"")
                 return self._headers[name]
-            except ConnectionError as e:
+            except Unavailable as e:
                 self._last_error = str(e)
             except Exception as e:  # noqa: BLE001 - whatever the registry says, serving goes on
                 self._refused[name], self._last_error = time.monotonic() + _REFUSED_S, str(e)

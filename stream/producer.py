@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from driftbus.schemas.codec import encode_input
+from driftbus.schemas.config import RegistryConfig
 from driftbus.schemas.contracts import schema_text
 from driftbus.stream.canonical import Cleaner, optional_number, optional_text, text_of, time_ms, with_utf8
 from driftbus.stream.delivery import Counters, Encoded, Sender
-from driftbus.stream.registration import register
 
 _CLOSE_AT_EXIT_S = 5.0
 
@@ -156,4 +156,17 @@ class Producer:
 
 
 def _registrar(url: str, topic: str) -> Callable[[str], int]:
-    return lambda name: register(url, f"{topic}-value", schema_text(name))
+    """Looks before it registers: credentials that may only read are enough for a schema that is there."""
+
+    def schema_id(name: str) -> int:
+        from driftbus.schemas.registry import Registry
+
+        registry = Registry(RegistryConfig(url=url))
+        try:
+            subject, text = f"{topic}-value", schema_text(name)
+            known = registry.lookup(subject, text)
+            return registry.register(subject, text) if known is None else known
+        finally:
+            registry.close()
+
+    return schema_id
