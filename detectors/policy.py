@@ -76,7 +76,7 @@ class Policy:
         self._pane_ms = pane_ms
         self._rules = [_Rule() for _ in config.any]
         self._last_ms: int | None = None
-        self._told: dict[str, str] = {}
+        self._told: set[str] = set()
 
     def advance(self, now_ms: int, evidence: Sequence[Evidence]) -> list[Decision]:
         """Decide at every due point up to `now_ms`, with the episodes open since the last call."""
@@ -100,21 +100,21 @@ class Policy:
     def told(self, decided_ms: int, evidence: Iterable[Evidence]) -> None:
         """A trigger was published: start the cooldown, and ask for something new before the next."""
         self._last_ms = decided_ms if self._last_ms is None else max(self._last_ms, decided_ms)
-        self._told = {e.episode_id: e.severity for e in evidence}
+        self._told = {e.episode_id for e in evidence}
 
     def state(self) -> dict[str, Any]:
         """Plain data that `restore` takes back."""
         return {
             "rules": [[rule.due_ms, list(rule.history)] for rule in self._rules],
             "last_ms": self._last_ms,
-            "told": dict(self._told),
+            "told": sorted(self._told),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from `state` of a policy with the same configuration."""
         self._rules = [_Rule(due, [bool(x) for x in history]) for due, history in state["rules"]]
         self._last_ms = state["last_ms"]
-        self._told = dict(state["told"])
+        self._told = set(state["told"])
 
     def _window_ms(self, drift: DriftPolicy) -> int:
         panes = -(-drift.window // self._pane_ms) or _DEFAULT_WINDOW_PANES
@@ -160,11 +160,8 @@ class Policy:
         return self._last_ms is None or ms >= self._last_ms + self._config.cooldown
 
     def _fresh(self, evidence: Sequence[Evidence]) -> bool:
-        """Something that the last trigger did not tell already."""
-        rank = SEVERITIES.index
-        return any(
-            e.episode_id not in self._told or rank(e.severity) > rank(self._told[e.episode_id]) for e in evidence
-        )
+        """An episode that the last trigger did not tell: what is known already asks for no second retrain."""
+        return any(e.episode_id not in self._told for e in evidence)
 
     def _by_schedule(self, i: int, evidence: Sequence[Evidence]) -> Decision | None:
         due = self._rules[i].due_ms

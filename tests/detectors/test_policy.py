@@ -73,10 +73,12 @@ def test_after_the_cooldown_something_new_is_needed() -> None:
     assert len(policy.advance(0, THREE)) == 1
     assert policy.advance(300_000, THREE) == []
     worse = [episode("a", "severe"), *THREE[1:]]
-    assert [d.decided_ms for d in policy.advance(310_000, worse)] == [310_000]
-    new = [*worse, episode("z")]
-    assert policy.advance(400_000, new) == []
-    assert [d.decided_ms for d in policy.advance(500_000, new)] == [410_000]
+    assert policy.advance(310_000, worse) == []
+    new = [*worse, episode("y")]
+    assert [d.decided_ms for d in policy.advance(320_000, new)] == [320_000]
+    newer = [*new, episode("z")]
+    assert policy.advance(400_000, newer) == []
+    assert [d.decided_ms for d in policy.advance(500_000, newer)] == [420_000]
 
 
 def test_schedule_in_event_time_respects_the_cooldown() -> None:
