@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import faust
@@ -35,18 +34,21 @@ class BusApp(faust.App):
     Args:
         group: consumer group.
         kafka: how to reach the brokers.
-        data: an existing folder below which Faust may create its own, empty one.
         commit_s: seconds between commits.
+
+    Attributes:
+        poisoned: why the worker is stopping, None while it isn't.
+        joined: whether the group has given a first assignment and its state is restored.
     """
 
-    def __init__(self, group: str, kafka: KafkaConfig, *, data: Path, commit_s: float = 1.0) -> None:
+    def __init__(self, group: str, kafka: KafkaConfig, *, commit_s: float = 1.0) -> None:
         self.poisoned: BaseException | None = None
+        self.joined = False
         self.consumer_properties = consumer_properties(kafka, group)
         self._crashing: asyncio.Future[None] | None = None
         super().__init__(
             group,
             broker="kafka://",  # not used: the addresses are in consumer_properties
-            datadir=str(data / f"{group}-faust"),
             web_enabled=False,
             topic_disable_leader=True,
             topic_allow_declare=False,
@@ -58,6 +60,9 @@ class BusApp(faust.App):
             worker_redirect_stdouts=False,
         )
         self.on_rebalance_complete.connect(self._restore_new)
+
+    def _create_directories(self) -> None:
+        """Faust keeps tables on disk; there are none."""
 
     @property
     def delivery(self) -> BusConsumer:
@@ -73,6 +78,7 @@ class BusApp(faust.App):
     async def _restore_new(self, *args: Any, **kwargs: Any) -> None:
         try:
             await self.delivery.restore_new()
+            self.joined = True
         except Exception as error:  # noqa: BLE001 - stops the worker
             self.poison(error)
 

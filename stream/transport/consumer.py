@@ -22,7 +22,7 @@ from faust.types import TP, ConsumerMessage
 from mode import ServiceT
 
 from driftbus.stream.transport.batch import Batch
-from driftbus.stream.transport.poller import Poller, Starts
+from driftbus.stream.transport.poller import Committed, Poller, Starts
 from driftbus.stream.transport.properties import MOVED, is_transient
 
 if TYPE_CHECKING:
@@ -191,7 +191,15 @@ class BusConsumer(Consumer):
             plan = {tp: committed for tp, committed in plan.items() if tp in self._mine}
             return bool(plan) and not self._bus.poisoned and await self._commit_plan(plan)
 
-    async def _commit_plan(self, plan: Mapping[TP, Any]) -> bool:
+    async def commit_now(self, tp: TP, committed: Committed) -> None:
+        """Commit one offset before anything else happens; returns when it is done or the partition is gone."""
+        while tp in self.poller.assignments and not self._bus.poisoned:
+            async with self._committing:
+                if await self._commit_plan({tp: committed}):
+                    return
+            await asyncio.sleep(0.2)
+
+    async def _commit_plan(self, plan: Mapping[TP, Committed]) -> bool:
         offsets = [TopicPartition(tp.topic, tp.partition, c.offset, c.metadata) for tp, c in plan.items()]
         try:
             errors = await asyncio.wait_for(self.poller.commit(offsets), COMMIT_S)

@@ -12,9 +12,7 @@ import os
 import signal
 import struct
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 from faust.types import TP
@@ -32,10 +30,8 @@ def say(event: str, **values: Any) -> None:
 class Counting(BusApp):
     """State per partition: [next offset, count, sum]."""
 
-    def __init__(self, config: dict[str, Any], data: Path) -> None:
-        super().__init__(
-            config["group"], KafkaConfig(**config["kafka"]), data=data, commit_s=config.get("commit_s", 0.5)
-        )
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config["group"], KafkaConfig(**config["kafka"]), commit_s=config.get("commit_s", 0.5))
         self.options = config
         self.counts: dict[TP, list[int]] = {}
         self.known: dict[TP, Committed] = {}
@@ -50,7 +46,7 @@ class Counting(BusApp):
             raise RuntimeError("poison")
         await asyncio.sleep(self.options.get("slow_s", 0))
         if self.options.get("block_s"):
-            time.sleep(self.options["block_s"])  # noqa: ASYNC251 - the point is to block the loop
+            time.sleep(self.options["block_s"])
         total = sum(struct.unpack_from("<q", value)[0] for value in records.values if value is not None)
         self.counts[batch.tp] = [batch.last + 1, state[1] + len(batch), state[2] + total]
 
@@ -90,20 +86,19 @@ class Counting(BusApp):
 
 
 async def run(config: dict[str, Any]) -> int:
-    with tempfile.TemporaryDirectory() as data:
-        app = Counting(config, Path(data))
-        stop = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        watch = asyncio.create_task(app.watch())
-        boot = asyncio.create_task(app.boot())
-        waits = [asyncio.create_task(stop.wait()), asyncio.create_task(app._crashed.wait())]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        say("stopping", poisoned=repr(app.poisoned))
-        await asyncio.wait_for(app.stop(), 30)
-        boot.cancel()
-        await watch
-        say("stopped", count=sum(c for _, c, _ in app.counts.values()))
-        return 1 if app.poisoned else 0
+    app = Counting(config)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    watch = asyncio.create_task(app.watch())
+    boot = asyncio.create_task(app.boot())
+    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(app._crashed.wait())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    say("stopping", poisoned=repr(app.poisoned))
+    await asyncio.wait_for(app.stop(), 30)
+    boot.cancel()
+    await watch
+    say("stopped", count=sum(c for _, c, _ in app.counts.values()))
+    return 1 if app.poisoned else 0
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from kafka.bus_cases import Case
+
 from harness.broker import Broker
 from harness.process import wait_for
 

@@ -1,0 +1,140 @@
+"""Prometheus metrics of a worker, on a registry that is passed in.
+
+Cardinality is bounded: columns beyond the configured number share the label ``__other__``, and the
+series of a partition or monitor go away when it moves to another worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+M = TypeVar("M", bound=MetricWrapperBase)
+
+OTHER = "__other__"
+SEVERITY = {"": 0, "minor": 1, "moderate": 2, "severe": 3}
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnState:
+    """Present state of a column over all groups of a stream: the worst of them.
+
+    Args:
+        score: population stability index of the latest short window, None before it is full.
+        severity: of the worst open episode, "" when stable.
+        null_rate: greatest share of nulls, None before a window is full.
+    """
+
+    score: float | None = None
+    severity: str = ""
+    null_rate: float | None = None
+
+
+class Metrics:
+    """All series of one worker.
+
+    Args:
+        registry: where they are registered.
+        columns: columns per stream with series of their own; the rest is ``__other__``.
+    """
+
+    def __init__(self, registry: CollectorRegistry, columns: int = 50) -> None:
+        self.registry, self._columns = registry, columns
+        self._labelled: list[MetricWrapperBase] = []
+        self._severities: dict[tuple[str, str], tuple[str, ...]] = {}
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return self._keep(Counter(f"driftbus_{name}", text, labels, registry=registry))
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return self._keep(Gauge(f"driftbus_{name}", text, labels, registry=registry))
+
+        def histogram(name: str, text: str, *labels: str) -> Histogram:
+            return self._keep(Histogram(f"driftbus_{name}", text, labels, registry=registry, buckets=_SECONDS))
+
+        self.events = counter("events", "Records counted.", "topic", "stream")
+        self.bytes = counter("bytes", "Bytes of record values read.", "topic")
+        self.lag = gauge("consumer_lag", "Records that wait to be read.", "topic", "partition")
+        self.watermark_delay = gauge(
+            "watermark_delay_seconds", "Wall clock minus event time of the slowest partition here.", "topic"
+        )
+        self.panes = counter("panes_sealed", "Panes judged.", "monitor", "stream")
+        self.late = counter("late_events", "Events too late for their pane: reported, not judged.", "monitor", "stream")
+        self.expired = counter("expired_events", "Events later than the retention.", "monitor", "stream")
+        self.dead_letters = counter("dead_letters", "Records that could not be counted.", "topic", "reason")
+        self.score = gauge("drift_score", "Population stability index, worst group.", "monitor", "stream", "column")
+        self.state = gauge(
+            "drift_state", "0 stable, 1 minor, 2 moderate, 3 severe, worst group.", "monitor", "stream", "column"
+        )
+        self.null_rate = gauge("null_rate", "Share of nulls, worst group.", "monitor", "stream", "column")
+        self.episodes = counter("episodes", "Drift events published.", "monitor", "status", "severity")
+        self.open_episodes = gauge("open_episodes", "Columns in an episode, all groups.", "monitor", "severity")
+        self.triggers = counter("retrain_triggers", "Retrain triggers published.", "monitor", "policy", "dry_run")
+        self.snapshot_age = gauge("snapshot_age_seconds", "Age of the oldest snapshot of a monitor judged here.")
+        self.snapshot_duration = histogram("snapshot_duration_seconds", "Making and storing one snapshot.")
+        self.decode = histogram("decode_seconds", "Decoding one batch.")
+        self.step = histogram("step_seconds", "One step of a machine.", "stage")
+        self.contradictions = counter(
+            "contradictions", "Rows for panes that a forced clock had sealed already.", "monitor"
+        )
+        self.foreign_parts = counter("foreign_parts", "Parts of another configuration, passed over.", "monitor")
+        self.waiting = gauge("waiting_partitions", "Partitions that wait for something outside.", "topic")
+
+    def _keep(self, metric: M) -> M:
+        self._labelled.append(metric)
+        return metric
+
+    def show_columns(self, monitor: str, stream: str, states: Mapping[str, ColumnState]) -> None:
+        """Set the gauges of a stream's columns, in the profile's order."""
+        shown = dict(list(states.items())[: self._columns])
+        rest = [state for name, state in states.items() if name not in shown]
+        if rest:
+            shown[OTHER] = worst(rest)
+        for column, state in shown.items():
+            labels = (monitor, stream, column)
+            self.state.labels(*labels).set(SEVERITY[state.severity])
+            if state.score is not None:
+                self.score.labels(*labels).set(state.score)
+            if state.null_rate is not None:
+                self.null_rate.labels(*labels).set(state.null_rate)
+
+    def show_open(self, monitor: str, severities: Iterable[str]) -> None:
+        """Set how many episodes of a monitor are open, by severity."""
+        found = list(severities)
+        for severity in list(SEVERITY)[1:]:
+            self.open_episodes.labels(monitor, severity).set(found.count(severity))
+
+    def forget_partition(self, topic: str, partition: int) -> None:
+        """A source partition is read elsewhere now."""
+        self.lag.remove_by_labels({"topic": topic, "partition": str(partition)})
+
+    def forget_topic(self, topic: str) -> None:
+        """No partition of a source topic is read here any more: its gauges go, its counters stay."""
+        for metric in (self.lag, self.watermark_delay, self.waiting):
+            metric.remove_by_labels({"topic": topic})
+
+    def forget_monitor(self, monitor: str) -> None:
+        """A monitor is judged elsewhere now: all its series go."""
+        for metric in self._labelled:
+            if "monitor" in metric._labelnames:
+                metric.remove_by_labels({"monitor": monitor})
+
+
+def worst(states: Iterable[ColumnState]) -> ColumnState:
+    """The worst of each figure."""
+    found = list(states)
+
+    def most(values: Iterable[float | None]) -> float | None:
+        return max((v for v in values if v is not None), default=None)
+
+    return ColumnState(
+        score=most(s.score for s in found),
+        severity=max((s.severity for s in found), key=SEVERITY.__getitem__, default=""),
+        null_rate=most(s.null_rate for s in found),
+    )
