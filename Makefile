@@ -1,7 +1,4 @@
 # Two commands are enough: `make demo` and `make test`. Each sets up .venv by itself.
-SHELL := /bin/bash
-.SHELLFLAGS := -euo pipefail -c
-.ONESHELL:
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -9,7 +6,6 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.run-$(shell cksum requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 DEV_STAMP := $(VENV)/.dev-$(shell cksum requirements-dev.lock pyproject.toml | cksum | cut -d' ' -f1)
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
-CHECKED := src/driftbus tests/harness
 
 .PHONY: help install demo test lint format bench locks dist clean
 
@@ -25,57 +21,60 @@ test: $(DEV_STAMP) ## all tests, on a real Apache Kafka; ARGS='-k name' narrows 
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(DEV_STAMP) ## ruff, mypy --strict and pyright
-	@status=0
-	$(BIN)/ruff check . || status=1
-	$(BIN)/ruff format --check . || status=1
-	$(BIN)/mypy || status=1
-	$(BIN)/pyright || status=1
+	@status=0; \
+	$(BIN)/ruff check . || status=1; \
+	$(BIN)/ruff format --check . || status=1; \
+	$(BIN)/mypy || status=1; \
+	$(BIN)/pyright || status=1; \
 	exit $$status
 
 format: $(DEV_STAMP) ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	@$(BIN)/ruff format .
 
 bench: $(DEV_STAMP) ## the figures of docs/benchmarks.md, as a table
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --custom-compile-command 'make locks' pyproject.toml --group build
+
 locks: $(DEV_STAMP) ## resolve requirements*.lock again, for all supported Pythons
-	@compile=($(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
-	  --custom-compile-command 'make locks' pyproject.toml --group build)
-	"$${compile[@]}" --group dev --output-file requirements-dev.lock
-	"$${compile[@]}" --constraint requirements-dev.lock --output-file requirements.lock
+	@$(LOCK) --group dev --output-file requirements-dev.lock
+	@$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock
 
 dist: $(DEV_STAMP) ## build wheel and sdist into dist/
-	@$(BIN)/python -m build --outdir dist .
+	@$(BIN)/python -m build --no-isolation --outdir dist .
+	@rm -rf src/driftbus.egg-info
 
 clean: ## remove .venv, caches and build output; downloaded test services in .cache stay
 	@rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
+# Each candidate is run, not just looked up: a name on PATH may be a shim for a version that is not there.
 $(BIN)/python:
-	@for candidate in "$(PYTHON)" python3.13 python3.12 python3.11 python3 python; do
-	  [ -n "$$candidate" ] || continue
-	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-	    echo "setting up $(VENV) with $$("$$candidate" --version), once" >&2
-	    "$$candidate" -m venv --clear $(VENV)
-	    exit 0
-	  fi
-	done
-	echo "driftbus needs Python 3.11 or newer with the venv module; found: $$(python3 --version 2>&1 || true)." >&2
-	echo "Install it (Debian: apt-get install python3 python3-venv; macOS: brew install python), or say where it is:" >&2
-	echo "  make $(firstword $(MAKECMDGOALS)) PYTHON=/path/to/python3" >&2
+	@for candidate in "$(PYTHON)" python3.13 python3.12 python3.11 python3 python; do \
+	  [ -n "$$candidate" ] || continue; \
+	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "setting up $(VENV) with $$("$$candidate" --version), once" >&2; \
+	    "$$candidate" -m venv --clear $(VENV); \
+	    exit; \
+	  fi; \
+	done; \
+	echo "driftbus needs Python 3.11 or newer with the venv module; found: $$(python3 --version 2>&1)." >&2; \
+	echo "Install it (Debian: apt-get install python3 python3-venv; macOS: brew install python), or say where it is:" >&2; \
+	echo "  make $(firstword $(MAKECMDGOALS)) PYTHON=/path/to/python3" >&2; \
 	exit 1
 
 $(RUN_STAMP): | $(BIN)/python
 	@echo "installing the pinned dependencies of driftbus into $(VENV)" >&2
-	$(PIP_INSTALL) --require-hashes -r requirements.lock
-	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
-	rm -f $(VENV)/.run-*
-	touch $@
+	@$(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.run-* $(VENV)/.dev-*
+	@touch $@
 
 $(DEV_STAMP): | $(BIN)/python
 	@echo "installing the pinned dependencies of driftbus and of its tests into $(VENV)" >&2
-	$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
-	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
-	rm -f $(VENV)/.dev-*
-	touch $@ $(RUN_STAMP)
+	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.run-* $(VENV)/.dev-*
+	@touch $@ $(RUN_STAMP)
