@@ -67,14 +67,14 @@ def merge_unseen(into: Unseen, column: str, names: Iterable[tuple[str, int]]) ->
 
 @dataclass(frozen=True, slots=True)
 class _Numeric:
-    """Tables of the numeric columns; p columns, edges padded to a power of two minus one."""
+    """Tables of the numeric columns; `tree` holds the edges of each as a binary search tree (see `_search_tree`)."""
 
     rows: NDArray[np.int64]
     cells: NDArray[np.int64]
     bins: NDArray[np.int64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
-    edges: NDArray[np.float64]
+    tree: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +106,14 @@ class Counter:
         self.total = int(layout.total)
         numeric = [(c, int(layout.offsets[i])) for i, c in enumerate(profile.columns) if c.kind == "numeric"]
         textual = [(c, int(layout.offsets[i])) for i, c in enumerate(profile.columns) if c.kind != "numeric"]
-        longest = max((len(c.edges) for c, _ in numeric), default=1)
-        padded = (1 << max(1, longest).bit_length()) - 1
-        edges = np.full((len(numeric), padded), np.inf)
-        for i, (column, _) in enumerate(numeric):
-            edges[i, : len(column.edges)] = column.edges
+        levels = max((len(c.edges) for c, _ in numeric), default=0).bit_length()
         self._numeric = _Numeric(
             rows=np.array(numeric_rows, np.int64),
             cells=np.array([cell for _, cell in numeric], np.int64),
             bins=np.array([len(c.edges) + 1 for c, _ in numeric], np.int64),
             low=np.array([c.low for c, _ in numeric], np.float64),
             high=np.array([c.high for c, _ in numeric], np.float64),
-            edges=edges,
+            tree=np.array([_search_tree(c.edges, levels) for c, _ in numeric]).reshape(len(numeric), 1 << levels),
         )
         most = max((len(c.categories) for c, _ in textual), default=0)
         size = max(4, 1 << (2 * most + 1).bit_length())
@@ -164,7 +160,7 @@ class Counter:
         n, c = self._numeric, self._categorical
         if n.rows.size:
             _count_numeric(
-                block.numeric, block.numeric_status, entry, counts, n.rows, n.cells, n.bins, n.low, n.high, n.edges
+                block.numeric, block.numeric_status, entry, counts, n.rows, n.cells, n.bins, n.low, n.high, n.tree
             )
         if not c.rows.size:
             return counts, []
@@ -182,6 +178,17 @@ class Counter:
         return counts, unseen
 
 
+def _search_tree(edges: Sequence[float], levels: int) -> NDArray[np.float64]:
+    """Ascending edges, padded to 2^levels - 1 with infinity, in the order of a binary heap: the children of i at 2i."""
+    padded = np.full((1 << levels) - 1, np.inf)
+    padded[: len(edges)] = edges
+    tree = np.full(1 << levels, np.inf)
+    for level in range(levels):
+        step = 1 << levels - level
+        tree[1 << level : 2 << level] = padded[step // 2 - 1 :: step]
+    return tree
+
+
 @kernel
 def _count_numeric(
     values: NDArray[np.float64],
@@ -193,32 +200,34 @@ def _count_numeric(
     bins: NDArray[np.int64],
     low: NDArray[np.float64],
     high: NDArray[np.float64],
-    edges: NDArray[np.float64],
+    tree: NDArray[np.float64],
 ) -> None:
-    half = (edges.shape[1] + 1) // 2
+    # Unsigned indices and a step without a branch: a comparison of random values is mispredicted
+    # half of the time, and that costs six times the whole search.
+    width, size = counts.shape[1], np.uint64(tree.shape[1])
+    cell_of = counts.reshape(-1)
     for j in range(rows.size):
-        row, cell, last = rows[j], cells[j], cells[j] + bins[j] + 1
+        column, flags, edges = values[rows[j]], status[rows[j]], tree[j]
+        least, greatest = low[j], high[j]
+        first, null = cells[j], cells[j] + bins[j] + 2
         for i in range(entry.size):
-            e = entry[i]
-            if e < 0:
+            if entry[i] < 0:
                 continue
-            if status[row, i] != PRESENT:
-                counts[e, last + 1 + status[row, i] // INVALID] += 1
-                continue
-            v = values[row, i]
-            if not np.isfinite(v):
-                counts[e, last + 2] += 1
-            elif v < low[j]:
-                counts[e, cell] += 1
-            elif v > high[j]:
-                counts[e, last] += 1
+            v = column[i]
+            if flags[i] != PRESENT:
+                cell = null + flags[i] // INVALID
+            elif not np.isfinite(v):
+                cell = null + 1
+            elif v < least:
+                cell = first
+            elif v > greatest:
+                cell = null - 1
             else:
-                at, step = 0, half
-                while step:  # the number of edges below v
-                    if edges[j, at + step - 1] < v:
-                        at += step
-                    step >>= 1
-                counts[e, cell + 1 + at] += 1
+                node = np.uint64(1)
+                while node < size:
+                    node = (node << np.uint64(1)) + np.uint64(edges[node] < v)
+                cell = first + 1 + np.int64(node - size)  # size + the number of edges below v
+            cell_of[np.uint64(entry[i] * width + cell)] += 1
 
 
 @kernel

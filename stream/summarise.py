@@ -222,13 +222,12 @@ class Summariser:
         slot = 0
         for stream in self.plan.streams:
             for _ in range(1 + len(stream.segments)):
-                used, local = np.unique(entry_of[slot], return_inverse=True)
-                shift = int(used.size and used[0] < 0)
-                counts, unseen = stream.counter.count(block, local.astype(np.int64) - shift, used.size - shift)
-                for i, e in enumerate(used[shift:].tolist()):
+                local, used = _renumber(entry_of[slot], entries)
+                counts, unseen = stream.counter.count(block, local, used.size)
+                for i, e in enumerate(used.tolist()):
                     fresh[e] = _Open(counts[i], int(rows[e]), int(first[e]), int(last[e]) + 1, {})
                 for i, column, name, times in unseen:
-                    merge_unseen(fresh[int(used[i + shift])].unseen, column, [(name, times)])
+                    merge_unseen(fresh[int(used[i])].unseen, column, [(name, times)])
                 slot += 1
         return fresh
 
@@ -333,6 +332,22 @@ def _codes(
             count += 1
         codes[i] = table[slot]
     return codes, firsts[:count]
+
+
+@kernel
+def _renumber(entry: NDArray[np.int64], entries: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The entries that occur, in order of first occurrence, and each row's place among them (-1 for none)."""
+    place = np.full(entries, -1, np.int64)
+    used = np.empty(entries, np.int64)
+    local = np.empty(entry.size, np.int64)
+    count = 0
+    for i in range(entry.size):
+        e = entry[i]
+        if e >= 0 and place[e] < 0:
+            place[e], used[count] = count, e
+            count += 1
+        local[i] = place[e] if e >= 0 else -1
+    return local, used[:count]
 
 
 @kernel
