@@ -11,7 +11,7 @@ from threading import Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client import CollectorRegistry, Gauge, make_wsgi_app
 
 from driftbus.schemas.errors import ConfigError
 
@@ -111,6 +111,9 @@ class Health:
     def app(self, registry: CollectorRegistry) -> Callable[..., Any]:
         """The WSGI application."""
         metrics = make_wsgi_app(registry)
+        Gauge("driftbus_ready", "1 while /readyz says so.", registry=registry).set_function(
+            lambda: float(ready(self.status, time.monotonic()).well)
+        )
         answers = {"/healthz": live, "/readyz": ready}
 
         def application(environ: dict[str, Any], start: Callable[..., Any]) -> Any:

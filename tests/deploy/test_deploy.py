@@ -11,9 +11,12 @@ from typing import Any
 
 import compose_spec
 import pytest
+from prometheus_client import CollectorRegistry
 from ruamel.yaml import YAML
 
 from driftbus.schemas.config import Config
+from driftbus.stream.health import Health
+from driftbus.stream.metrics import Metrics
 from harness.cache import REPOSITORY
 from harness.missing import MissingService, skipped_when_missing
 from harness.prometheus import check
@@ -103,6 +106,21 @@ def test_every_dashboard_expression_is_promql(tmp_path: Path) -> None:
     path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
     with skipped_when_missing():
         check("promtool", "check", "rules", path)
+
+
+def test_alerts_and_dashboard_ask_only_for_metrics_that_exist() -> None:
+    registry = CollectorRegistry()
+    Metrics(registry)
+    Health().app(registry)
+    exist = {sample for family in registry.collect() for sample in _sample_names(family.name, family.type)}
+    rules = [rule["expr"] for group in load(DEPLOY / "prometheus" / "rules.yml")["groups"] for rule in group["rules"]]
+    asked = {name for text in rules + expressions() for name in re.findall(r"driftbus_\w+", text)}
+    assert asked - exist == set()
+
+
+def _sample_names(name: str, kind: str) -> list[str]:
+    suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
+    return [name + suffix for suffix in suffixes.get(kind, [""])]
 
 
 def test_dashboard_is_provisioned_where_compose_mounts_it() -> None:
