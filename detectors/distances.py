@@ -79,7 +79,7 @@ def wasserstein(a: Counts, b: Counts, positions: NDArray[np.float64]) -> float:
 
 def _shares(counts: Counts, pseudo: float = 0.0) -> NDArray[np.float64]:
     smoothed = np.asarray(counts, np.float64) + pseudo
-    return smoothed / smoothed.sum()
+    return np.asarray(smoothed / smoothed.sum(), np.float64)
 
 
 def _relative_entropy(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:

@@ -20,7 +20,7 @@ SEVERITIES = ("", "minor", "moderate", "severe")
 WHATS = ("", "shift", "spread", "shape", "category", "nulls", "invalid", "unseen", "range")
 DIRECTIONS = ("down", "", "up")
 
-_SEVERITY, _WHAT, _DIRECTION, _DETECTOR, _SCORE, _OPENED, _SINCE, _LOW, _HIGH = range(9)
+_SEVERITY, _WHAT, _DIRECTION, _DETECTOR, _SCORE, _OPENED, _SINCE, _LOW, _HIGH, _CLOSED = range(10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Evidence:
         score: index of the score it is about, -1 for none.
         statistic, threshold, p_value: the detector's own.
         effect: size of the change in index units.
+        least_effect: what it is at least, two standard errors below.
         reference_value, current_value: before and after.
         window_start: first pane it rests on.
         since, since_low, since_high: estimated change point and its interval, in ticks.
@@ -47,6 +48,7 @@ class Evidence:
     threshold: float
     p_value: float | None
     effect: float
+    least_effect: float
     reference_value: float | None
     current_value: float | None
     window_start: int
@@ -93,7 +95,8 @@ class EpisodeBook:
         self, columns: Sequence[str], detectors: Sequence[str], scores: int, categories: Sequence[str]
     ) -> None:
         self._columns, self._detectors, self._categories = tuple(columns), tuple(detectors), tuple(categories)
-        self._fields = np.zeros((2 * len(columns), 9), np.int64)
+        self._fields = np.zeros((2 * len(columns), 10), np.int64)
+        self._fields[:, _CLOSED] = -1
         self._effect = np.zeros(2 * len(columns))
         self.shift = np.zeros(scores)
         """float64[s], how far from the reference a score was when it alarmed in its open episode, else 0."""
@@ -109,6 +112,10 @@ class EpisodeBook:
     def opened_tick(self, number: int) -> int:
         """Pane at which an episode opened."""
         return int(self._fields[number, _OPENED])
+
+    def closed_tick(self, number: int) -> int:
+        """Pane at which the episode before closed, -1 if there was none."""
+        return int(self._fields[number, _CLOSED])
 
     def any_open(self) -> bool:
         """Whether any episode is open."""
@@ -155,10 +162,11 @@ class EpisodeBook:
             fields[_LOW], fields[_HIGH] = evidence.since_low, evidence.since_high
         return self._transition(number, status, evidence)
 
-    def close(self, number: int, evidence: Evidence) -> Transition:
+    def close(self, number: int, tick: int, evidence: Evidence) -> Transition:
         """Close an open episode; the evidence says that it is over."""
         transition = self._transition(number, "closed", evidence)
         self._fields[number] = 0
+        self._fields[number, _CLOSED] = tick
         self._effect[number] = 0.0
         return transition
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import copysign, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,12 @@ class Evidences:
         scale = float(self._reference_variance[score])
         return max(0.0, (mean - reference) ** 2 - variance / n) / scale
 
+    def least_effect(self, score: int, mean: float, n: float, variance: float) -> float:
+        """`effect` of the mean two standard errors nearer to the reference."""
+        reference, error = float(self.reference_mean[score]), 2 * sqrt(variance / n)
+        nearer = reference + copysign(max(0.0, abs(mean - reference) - error), mean - reference)
+        return self.effect(score, nearer, n, variance)
+
     def of_alarm(self, alarm: AdwinAlarm) -> Evidence | None:
         """Evidence of a mean that changed; None if it only came back to the reference."""
         score = self._table.scores[alarm.score]
@@ -77,6 +83,7 @@ class Evidences:
             threshold=alarm.threshold,
             p_value=alarm.p_value,
             effect=self.effect(alarm.score, alarm.after_mean, alarm.after_n, alarm.variance),
+            least_effect=self.least_effect(alarm.score, alarm.after_mean, alarm.after_n, alarm.variance),
             reference_value=alarm.before_mean,
             current_value=alarm.after_mean,
             window_start=alarm.since,
@@ -105,6 +112,7 @@ class Evidences:
             threshold=float(judged[psi.THRESHOLD]),
             p_value=self._index.p_value(window, column),
             effect=effect,
+            least_effect=effect - 2 * self._index.standard_error(window, column, n),
             reference_value=float(self.reference_mean[score]) if score >= 0 else None,
             current_value=self.window_mean(window, score) if score >= 0 else None,
             window_start=int(ticks[0]),
@@ -118,7 +126,8 @@ class Evidences:
     def of_rate(self, tick: int, score: int, threshold: float = 0.0) -> Evidence:
         """Evidence of a score's mean in the latest short window; statistic and effect are in index units."""
         n, mean = float(self._windows.n[0, self._columns + score]), self.window_mean(0, score)
-        effect = self.effect(score, mean, n, self._bank.variance(score, n)) if n > 0 else 0.0
+        variance = self._bank.variance(score, n) if n > 0 else 0.0
+        effect = self.effect(score, mean, n, variance) if n > 0 else 0.0
         start = int(self._windows.first_tick[0, self._columns + score])
         reference = float(self.reference_mean[score])
         return Evidence(
@@ -130,6 +139,7 @@ class Evidences:
             threshold=threshold,
             p_value=None,
             effect=effect,
+            least_effect=self.least_effect(score, mean, n, variance) if n > 0 else 0.0,
             reference_value=reference,
             current_value=mean,
             window_start=start,
@@ -168,13 +178,18 @@ class Evidences:
                 return True
         return False
 
-    def index_is_quiet(self, column: int) -> bool:
-        """Whether no window's alarm is on and the short window's index is far below its thresholds."""
+    def index_is_quiet(self, column: int, severity: int) -> bool:
+        """Whether the short window's index is far below its thresholds, and no window's alarm is on.
+
+        From moderate on, the short window alone is sure enough; longer ones still hold the past.
+        """
         if not self._index.open.shape[0] or self._windows.n[0, column] <= 0:
             return True
         judged = self._index.judgement[0, column]
         small = self._index.corrected(0, column, float(self._windows.n[0, column])) < self._settings.close_effect
         calm = judged[psi.STATISTIC] < 0.5 * judged[psi.THRESHOLD]
+        if severity >= 2 and small:
+            return not self._index.open[0, column]
         return not self._index.open[:, column].any() and bool(small or calm)
 
     def _explanation(self, window: int, column: int, effect: float) -> tuple[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
+from math import log
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from driftbus.detectors import psi
 from driftbus.detectors.adwin import AdwinBank, AdwinRules
 from driftbus.detectors.episodes import SEVERITIES, EpisodeBook, Evidence, OpenEpisode
 from driftbus.detectors.evidence import Evidences, detector_names
+from driftbus.detectors.folding import Folding
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.scores import ScoreTable, score_table
 from driftbus.detectors.settings import Settings as Settings
@@ -58,9 +60,7 @@ class GroupDetector:
         )
         self._windows = SlidingWindows(sizes, channels)
         alpha = settings.psi_alpha / settings.divisor
-        self._index = psi.PsiBank(
-            coarse, len(settings.psi_windows), alpha, settings.psi_min, _static_designs(profile)
-        )
+        self._index = psi.PsiBank(coarse, len(settings.psi_windows), alpha, settings.psi_min, _static_designs(profile))
         self._volume = VolumeWatch(settings.pane_ms, settings.volume_alpha)
         self._book = EpisodeBook(
             [column.name for column in profile.columns],
@@ -69,7 +69,7 @@ class GroupDetector:
             [score.category for score in table.scores],
         )
         self._evidences = Evidences(table, settings, self._bank, self._windows, self._index)
-        self._episode_of = np.array([2 * s.column + (s.aspect == "quality") for s in table.scores], np.int64)
+        self._folding = Folding(table, settings, self._book, self._evidences, self._windows, self._index)
         self._tick = np.full(1, -1, np.int64)
         self._n = np.zeros(columns + scores)
         self._sums = np.zeros(int(channels.sum()))
@@ -102,7 +102,7 @@ class GroupDetector:
         self._n[:columns] = self._valid
         _fold(counts, self._channel, self._sums[: self._sums.size - self._m2.size])
         alarms = self._bank.update(tick, n, sums, self._m2)
-        moved = self._windows.update(tick, self._n, self._sums)
+        self._windows.update(tick, self._n, self._sums)
         judged = self._windows.judged[: self._index.open.shape[0]]
         opened = self._index.update(
             self._n, self._sums, self._windows.start, judged, self._windows.n, self._windows.sums
@@ -111,18 +111,12 @@ class GroupDetector:
         for alarm in alarms:
             evidence = self._evidences.of_alarm(alarm)
             if evidence is not None:
-                found.setdefault(int(self._episode_of[alarm.score]), []).append(evidence)
+                found.setdefault(self._folding.episode_of(alarm.score), []).append(evidence)
         if opened:
             for window, column in zip(*np.nonzero(self._index.opened), strict=True):
                 evidence = self._evidences.of_index(tick, int(window), int(column))
                 found.setdefault(2 * int(column), []).append(evidence)
-        if moved and self._book.any_open():
-            self._follow(tick, found)
-        for number in sorted(found):
-            self._take(number, tick, found[number], transitions)
-        if moved:
-            self._close(tick, set(found), transitions)
-        return transitions
+        return transitions + self._folding.fold(tick, found)
 
     def open_episodes(self) -> list[OpenEpisode]:
         """The open episodes: volume first, then in the order of the columns."""
@@ -183,56 +177,6 @@ class GroupDetector:
         text = f"{self._settings.fingerprint()} {self._profile.profile_id}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def _follow(self, tick: int, found: dict[int, list[Evidence]]) -> None:
-        """Open episodes may grow without a new alarm: look at the windows that moved."""
-        columns, bounds = self._valid.size, (self._settings.moderate, self._settings.severe)
-        for number in self._book.open_numbers():
-            severity, column = self._book.severity(number), number // 2
-            if severity == len(SEVERITIES) - 1:
-                continue
-            if number % 2 == 0:
-                for window in np.flatnonzero(self._index.open[:, column] & self._windows.judged[: len(self._index.open), column]):
-                    found.setdefault(number, []).append(self._evidences.of_index(tick, int(window), column))
-                continue
-            for score in np.flatnonzero((self._episode_of == number) & (self._book.shift != 0)):
-                if self._windows.judged[0, columns + score]:
-                    evidence = self._evidences.of_rate(tick, int(score), bounds[severity - 1])
-                    found.setdefault(number, []).append(evidence)
-
-    def _take(self, number: int, tick: int, evidence: list[Evidence], transitions: list[Transition]) -> None:
-        # a change point first (ADWIN gives one), then the larger effect
-        primary = max(evidence, key=lambda e: (e.detector == 0, e.effect))
-        strongest = max(evidence, key=lambda e: e.effect)
-        severity = self._settings.severity(strongest.effect)
-        is_open = self._book.severity(number) > 0
-        transition = self._book.take(number, tick, strongest if is_open else primary, severity)
-        for e in evidence:
-            if e.detector == 0 and not self._book.shift[e.score]:
-                self._book.shift[e.score] = (e.current_value or 0.0) - self._evidences.reference_mean[e.score]
-        if transition is not None:
-            transitions.append(transition)
-
-    def _close(self, tick: int, busy: set[int], transitions: list[Transition]) -> None:
-        columns = self._valid.size
-        for number in self._book.open_numbers():
-            column = number // 2
-            members = np.flatnonzero(self._episode_of == number)
-            shifted = members[self._book.shift[members] != 0]
-            series = [column] if number % 2 == 0 else [columns + int(i) for i in shifted]
-            if number in busy or not self._windows.judged[0, series].any():
-                continue
-            if number % 2 == 0 and not self._evidences.index_is_quiet(column):
-                continue
-            if all(self._evidences.is_back(int(i), float(self._book.shift[i])) for i in shifted):
-                last = int(shifted[0]) if shifted.size else -1
-                evidence = (
-                    self._evidences.of_rate(tick, last, self._settings.close_effect)
-                    if last >= 0
-                    else self._evidences.of_index(tick, 0, column)
-                )
-                transitions.append(self._book.close(number, evidence))
-                self._book.shift[members] = 0.0
-
 
 def _of_volume(change: VolumeChange) -> Transition:
     return Transition(
@@ -246,7 +190,7 @@ def _of_volume(change: VolumeChange) -> Transition:
         statistic=change.fold,
         threshold=2.0,
         p_value=change.p_value,
-        effect=(1 - 1 / change.fold) * float(np.log(change.fold)) if change.fold > 0 else 0.0,
+        effect=(1 - 1 / change.fold) * log(change.fold) if change.fold > 0 else 0.0,
         reference_value=float(change.usual),
         current_value=float(change.count),
         opened_tick=change.opened_tick,

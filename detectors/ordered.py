@@ -74,7 +74,7 @@ def _index_of_rows(column: ColumnProfile, cells: NDArray[np.int64], settings: Se
     for j in range(_PSI_SCALES):
         mean, freedom = psi.design_step(moments, 0, j, k, steps[-1][1] if steps else 0.0)
         if mean > 0:
-            steps.append((float(moments[0, j, psi.LENGTH]), mean, freedom))
+            steps.append((float(moments[0, j, psi.LENGTH]), mean, min(freedom, steps[-1][2] if steps else freedom)))
     if not steps:
         return None
     lengths, variances, degrees = zip(*steps, strict=True)

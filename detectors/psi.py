@@ -119,12 +119,11 @@ class PsiBank:
             more = min(_MOST_SCALES, needed + 3) - self._moments.shape[1]
             self._moments = np.pad(self._moments, ((0, 0), (0, more), (0, 0)))
             self._blocks = np.pad(self._blocks, ((0, 0), (0, more), (0, 0), (0, 0)))
-        return int(
-            _step(
-                n, counts, start, judged, window_n, window_counts, self._bins, self._m, self._share, self._static,
-                self._quantiles, self._least, self._moments, self._blocks, self.judgement, self.open, self.opened,
-            )  # fmt: skip
-        )
+        count = _step(
+            n, counts, start, judged, window_n, window_counts, self._bins, self._m, self._share, self._static,
+            self._quantiles, self._least, self._moments, self._blocks, self.judgement, self.open, self.opened,
+        )  # fmt: skip
+        return int(count)
 
     def p_value(self, window: int, column: int) -> float:
         """Probability of the latest T, or a larger one, without drift."""
@@ -136,6 +135,12 @@ class PsiBank:
         index, _, _, design, _ = self.judgement[window, column]
         bias = max(0, int(self._bins[column]) - 1) * (1 / n + 1 / self._m[column]) * design
         return float(max(0.0, index - bias))
+
+    def standard_error(self, window: int, column: int, n: float) -> float:
+        """Of `corrected`: the index is a multiple of a noncentral chi-squared variable."""
+        scale = (1 / n + 1 / self._m[column]) * self.judgement[window, column, DESIGN]
+        beyond = self.corrected(window, column, n) / scale
+        return float(scale * np.sqrt(2 * max(1, int(self._bins[column]) - 1) + 4 * beyond))
 
     def most_likely_start(self, column: int, buckets: NDArray[np.float64]) -> int:
         """Index of the bucket from which on the counts differ most from the reference.
@@ -285,14 +290,15 @@ def design_step(moments: NDArray[np.float64], c: int, j: int, k: int, highest: f
 def _design(
     moments: NDArray[np.float64], static: NDArray[np.float64], c: int, k: int, size: float
 ) -> tuple[float, float]:
-    design, freedom, highest = 1.0, k - 1.0, 0.0
+    design, freedom, highest, fewest = 1.0, k - 1.0, 0.0, k - 1.0
     for j in range(moments.shape[1]):
         mean, degrees = design_step(moments, c, j, k, highest)
         if mean > 0:
-            highest = mean
+            # a coarse scale has few pairs and a poor estimate; it loads no more directions than a fine one
+            highest, fewest = mean, min(fewest, degrees)
             here = mean * min(1.0, size / moments[c, j, LENGTH])
             if here > design:
-                design, freedom = here, degrees
+                design, freedom = here, fewest
     for j in range(static.shape[1]):
         if static[c, j, 0] <= 0:
             break

@@ -131,7 +131,7 @@ def bin_edges(values: NDArray[np.float64], bins: int = BINS) -> NDArray[np.float
     if distinct.size <= bins:
         return distinct[:-1]
     quantiles = np.unique(np.quantile(values, np.arange(1, bins) / bins, method="inverted_cdf"))
-    return quantiles[quantiles < distinct[-1]]
+    return np.asarray(quantiles[quantiles < distinct[-1]], np.float64)
 
 
 def _numeric(

@@ -66,7 +66,9 @@ def unpack(kind: str, fingerprint: str, data: bytes) -> dict[str, NDArray[Any]]:
         raise StateError(f"state of {kind} is damaged: {error}. {_REMEDY}") from error
 
 
-def select(arrays: Mapping[str, NDArray[Any]], prefix: str, like: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def select(
+    arrays: Mapping[str, NDArray[Any]], prefix: str, like: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
     """The arrays named ``prefix.name`` for each name of `like`.
 
     The second axis may be longer than that of `like`: state grows along it.

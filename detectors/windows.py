@@ -57,12 +57,11 @@ class SlidingWindows:
         Returns:
             Number of windows that moved.
         """
-        return int(
-            _slide(
-                tick, n, channels, self.start, self._sizes, self._bucket_n, self._bucket_sums, self._bucket_tick,
-                self._oldest, self._closed, self.judged, self.n, self.sums, self.first_tick,
-            )  # fmt: skip
-        )
+        count = _slide(
+            tick, n, channels, self.start, self._sizes, self._bucket_n, self._bucket_sums, self._bucket_tick,
+            self._oldest, self._closed, self.judged, self.n, self.sums, self.first_tick,
+        )  # fmt: skip
+        return int(count)
 
     def closed_buckets(self, window: int, series: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Channel sums, float64[b, channels], and first ticks, int64[b], of the closed buckets, oldest first."""

@@ -1,0 +1,118 @@
+"""From the evidence of a pane to transitions of episodes: opening, growing, closing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from driftbus.detectors.episodes import EpisodeBook, Evidence
+from driftbus.detectors.evidence import ADWIN, Evidences
+from driftbus.detectors.psi import PsiBank
+from driftbus.detectors.scores import ScoreTable
+from driftbus.detectors.settings import Settings
+from driftbus.detectors.verdict import Transition
+from driftbus.detectors.windows import SlidingWindows
+
+_SEVERE = 3
+
+
+class Folding:
+    """Folds evidence into the episodes of a group.
+
+    Args:
+        table: the scores; s of them, on c columns.
+        settings: the constants.
+        book: the episodes; all state is there.
+        evidences: reads the detectors.
+        windows: series 0..c-1 are the columns, c..c+s-1 the scores.
+        index: the population stability index of the columns.
+    """
+
+    def __init__(
+        self,
+        table: ScoreTable,
+        settings: Settings,
+        book: EpisodeBook,
+        evidences: Evidences,
+        windows: SlidingWindows,
+        index: PsiBank,
+    ) -> None:
+        self._settings, self._book, self._evidences = settings, book, evidences
+        self._windows, self._index, self._columns = windows, index, table.first.size
+        self._episode_of = np.array([2 * s.column + (s.aspect == "quality") for s in table.scores], np.int64)
+
+    def episode_of(self, score: int) -> int:
+        """Number of the episode that a score's alarms belong to."""
+        return int(self._episode_of[score])
+
+    def fold(self, tick: int, alarms: dict[int, list[Evidence]]) -> list[Transition]:
+        """The transitions of a pane, in the order of columns and aspects.
+
+        Args:
+            tick: the pane.
+            alarms: number of the episode → evidence of detectors that alarm in this pane.
+        """
+        transitions = []
+        for number in sorted({*alarms, *self._book.open_numbers()}):
+            evidence = alarms.get(number, [])
+            if self._book.severity(number):
+                evidence = evidence + self._growth(number, tick)
+            transition = self._take(number, tick, evidence) if evidence else None
+            if transition is None and number not in alarms and self._is_over(number):
+                transition = self._close(number, tick)
+            if transition is not None:
+                transitions.append(transition)
+        return transitions
+
+    def _take(self, number: int, tick: int, evidence: list[Evidence]) -> Transition | None:
+        is_open = self._book.severity(number) > 0
+        # opening: a change point first (ADWIN gives one), then the larger effect
+        primary = max(evidence, key=lambda e: (not is_open and e.detector == ADWIN, e.effect))
+        largest = max(e.least_effect if is_open else e.effect for e in evidence)
+        if not is_open:
+            primary = replace(primary, effect=largest)
+        transition = self._book.take(number, tick, primary, self._settings.severity(largest))
+        for e in evidence:
+            if e.detector == ADWIN and not self._book.shift[e.score]:
+                self._book.shift[e.score] = (e.current_value or 0.0) - self._evidences.reference_mean[e.score]
+        return transition
+
+    def _growth(self, number: int, tick: int) -> list[Evidence]:
+        """Of an open episode: it may grow without a new alarm, in the windows that moved."""
+        severity, column = self._book.severity(number), number // 2
+        if severity == _SEVERE:
+            return []
+        if number % 2 == 0:
+            moved = self._index.open[:, column] & self._windows.judged[: self._index.open.shape[0], column]
+            recent = self._windows.first_tick[: moved.size, column] > self._book.closed_tick(number)
+            return [self._evidences.of_index(tick, int(w), column) for w in np.flatnonzero(moved & recent)]
+        bound = self._settings.moderate if severity == 1 else self._settings.severe
+        return [
+            self._evidences.of_rate(tick, score, bound)
+            for score in self._shifted(number)
+            if self._windows.judged[0, self._columns + score]
+            and self._windows.first_tick[0, self._columns + score] > self._book.closed_tick(number)
+        ]
+
+    def _is_over(self, number: int) -> bool:
+        column, shifted = number // 2, self._shifted(number)
+        series = [column] if number % 2 == 0 else [self._columns + score for score in shifted]
+        if not self._windows.judged[0, series].any():
+            return False
+        if number % 2 == 0 and not self._evidences.index_is_quiet(column, self._book.severity(number)):
+            return False
+        return all(self._evidences.is_back(score, float(self._book.shift[score])) for score in shifted)
+
+    def _close(self, number: int, tick: int) -> Transition:
+        shifted = self._shifted(number)
+        if shifted:
+            evidence = self._evidences.of_rate(tick, shifted[0], self._settings.close_effect)
+        else:
+            evidence = self._evidences.of_index(tick, 0, number // 2)
+        self._book.shift[self._episode_of == number] = 0.0
+        return self._book.close(number, tick, evidence)
+
+    def _shifted(self, number: int) -> list[int]:
+        """The scores that alarmed in the open episode."""
+        return [int(i) for i in np.flatnonzero((self._episode_of == number) & (self._book.shift != 0))]
