@@ -44,6 +44,7 @@ class BusApp(faust.App):
     def __init__(self, group: str, kafka: KafkaConfig, *, commit_s: float = 1.0) -> None:
         self.poisoned: BaseException | None = None
         self.joined = False
+        self._poisoned = asyncio.Event()
         self.consumer_properties = consumer_properties(kafka, group)
         self._crashing: asyncio.Future[None] | None = None
         super().__init__(
@@ -113,8 +114,13 @@ class BusApp(faust.App):
         if self.poisoned is None:
             self.poisoned = error
             LOG.critical("%s", error, exc_info=error)
+            self._poisoned.set()
         if self._crashing is None:
             self._crashing = asyncio.ensure_future(self.crash(error))
+
+    async def wait_poisoned(self) -> None:
+        """Return when the worker has to stop."""
+        await self._poisoned.wait()
 
     async def boot(self) -> None:
         """Start and run until crash; returns once the first assignment is complete.

@@ -91,7 +91,7 @@ async def run(config: dict[str, Any]) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     watch = asyncio.create_task(app.watch())
     boot = asyncio.create_task(app.boot())
-    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(app._crashed.wait())]
+    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(app.wait_poisoned())]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     say("stopping", poisoned=repr(app.poisoned))
     await asyncio.wait_for(app.stop(), 30)

@@ -1,0 +1,54 @@
+"""Asks the brokers where partitions end: how far behind we are, and whether they answer at all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from faust.types import TP
+
+LOG = logging.getLogger(__name__)
+
+_ANSWER_S = 5.0
+
+
+class Probe:
+    """What the brokers last said.
+
+    A consumer does not know the end of a partition that it has paused, so lag is asked for separately.
+
+    Args:
+        admin: client to ask with.
+
+    Attributes:
+        ends: partition → offset of the next record to come.
+        answered_at: `time.monotonic` of the last full answer, None before the first.
+    """
+
+    def __init__(self, admin: AdminClient) -> None:
+        self._admin = admin
+        self.ends: dict[TP, int] = {}
+        self.answered_at: float | None = None
+
+    async def ask(self, tps: Iterable[TP]) -> None:
+        """Ask once; brokers that don't answer are no error here."""
+        try:
+            ends = await asyncio.to_thread(self._ask, set(tps))
+        except (KafkaException, TimeoutError) as error:
+            LOG.warning("the brokers don't answer: %r", error)
+            return
+        self.ends, self.answered_at = ends, time.monotonic()
+
+    def _ask(self, tps: set[TP]) -> dict[TP, int]:
+        if not tps:
+            self._admin.list_topics(timeout=_ANSWER_S)
+            return {}
+        latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        questions = {TopicPartition(*tp): latest for tp in tps}
+        answers = self._admin.list_offsets(questions, request_timeout=_ANSWER_S)
+        return {TP(p.topic, p.partition): future.result(_ANSWER_S + 1).offset for p, future in answers.items()}

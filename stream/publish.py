@@ -1,0 +1,58 @@
+"""What the machines decided, as records: parts to the summaries, events and triggers to their topics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from driftbus.schemas.cloudevents import AVRO_CONTENT, STRUCTURED_CONTENT, binary_headers, structured_body
+from driftbus.schemas.codec import encode_event, encode_message
+from driftbus.schemas.config import Config
+from driftbus.schemas.contracts import schema_text
+from driftbus.schemas.events import DriftEvent
+from driftbus.schemas.registry import Registry
+from driftbus.stream.judge import Decided
+from driftbus.stream.outbox import Outbox
+from driftbus.stream.summarise import ShardPart
+
+
+def register_outputs(config: Config, registry: Registry | None) -> dict[str, int]:
+    """Register the schemas of what is published; record name → the registry's id. Empty without a registry.
+
+    Raises:
+        ConfigError: the registry refuses one.
+        Unavailable: it can't be reached.
+    """
+    if registry is None or config.output.format != "avro":
+        return {}
+    topics = {"DriftEvent": config.topics.drift, "RetrainTrigger": config.topics.retrain}
+    return {name: registry.register(f"{topic}-value", schema_text(name)) for name, topic in topics.items()}
+
+
+class Publisher:
+    """Encodes and queues what the machines decided.
+
+    Args:
+        config: names of topics, output format.
+        outbox: where records go.
+        schema_ids: record name → registry id; Avro single-object encoding for names that have none.
+    """
+
+    def __init__(self, config: Config, outbox: Outbox, schema_ids: dict[str, int]) -> None:
+        self._config, self._outbox, self._ids = config, outbox, schema_ids
+
+    async def parts(self, parts: Iterable[ShardPart]) -> None:
+        """Queue parts in order, each to its summaries partition."""
+        for shard, part in parts:
+            await self._outbox.send(self._config.topics.summaries, encode_message(part), partition=shard)
+
+    async def decided(self, decided: Iterable[Decided]) -> None:
+        """Queue drift events and retrain triggers in order, keyed by monitor."""
+        for event in decided:
+            drift = isinstance(event, DriftEvent)
+            topic = self._config.topics.drift if drift else self._config.topics.retrain
+            if self._config.output.format == "avro":
+                value, content = encode_event(event, self._ids.get(type(event).__name__)), AVRO_CONTENT
+            else:
+                value, content = structured_body(event, self._config.app), STRUCTURED_CONTENT
+            headers = binary_headers(event, self._config.app, content)
+            await self._outbox.send(topic, value, key=event.monitor.encode(), headers=headers)

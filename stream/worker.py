@@ -1,0 +1,251 @@
+"""The worker: one Faust application with the agents `summarise` and `judge`, and what runs beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+from faust.types import TP
+from prometheus_client import CollectorRegistry
+
+from driftbus.schemas.config import Config
+from driftbus.schemas.decode.batch import Resolver
+from driftbus.schemas.errors import Unavailable
+from driftbus.stream.health import Health, HttpServer, Status
+from driftbus.stream.judge_agent import JudgeAgent
+from driftbus.stream.metrics import Metrics
+from driftbus.stream.outbox import Outbox, producer_properties
+from driftbus.stream.plan import Plans
+from driftbus.stream.probe import Probe
+from driftbus.stream.publish import Publisher
+from driftbus.stream.sourcestate import metadata, start_of
+from driftbus.stream.summarise_agent import SummariseAgent
+from driftbus.stream.transport.app import BusApp, Plan
+from driftbus.stream.transport.poller import Committed, Starts
+
+LOG = logging.getLogger(__name__)
+
+FINE, UNREACHABLE, CRASHED = 0, 3, 4
+
+PROBE_S = 5.0
+STATUS_S = 1.0
+DRAIN_S = 20.0
+"""Time that a SIGTERM leaves for agents to finish and offsets to be committed; orchestrators kill after 30 s."""
+
+
+class Worker(BusApp):
+    """One worker of a deployment.
+
+    Args:
+        config: the configuration.
+        plans: what to read, count and judge.
+        resolvers: source topic → where its writer schemas come from.
+        schema_ids: registry ids of the schemas that are published.
+        admin: client to ask the brokers with.
+        registry: where metrics are registered.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        plans: Plans,
+        resolvers: Mapping[str, Resolver],
+        schema_ids: dict[str, int],
+        admin: AdminClient,
+        registry: CollectorRegistry,
+    ) -> None:
+        super().__init__(config.app, config.kafka, commit_s=config.run.commit_every / 1000)
+        self.health = Health()
+        self._settings, self._plans = config, plans
+        self._probe = Probe(admin)
+        self._lock = asyncio.Lock()
+        self._last: dict[TP, Committed] = {}
+        self._committed_at: float | None = None
+        self._commit_due_at: float | None = None
+        self._beside: list[asyncio.Task[None]] = []
+        metrics = self.metrics = Metrics(registry, config.run.metrics_columns)
+        self.outbox = Outbox(producer_properties(config.kafka, f"{config.app}-outbox"), self.poison)
+        publish = Publisher(config, self.outbox, schema_ids)
+        self.summarising = SummariseAgent(
+            config,
+            plans.topics,
+            resolvers,
+            outbox=self.outbox,
+            publish=publish,
+            lock=self._lock,
+            hold=lambda tp, held: self.delivery.poller.hold(tp, held),
+            fail=self.poison,
+            metrics=metrics,
+        )
+        self.judging = JudgeAgent(
+            config, plans, uuid.uuid4().hex, outbox=self.outbox, publish=publish, lock=self._lock, metrics=metrics
+        )
+        self.consume("summarise", plans.topics, self.summarising.handle)
+        self.consume("judge", [config.topics.summaries], self.judging.handle)
+
+    # Partitions come and go.
+
+    async def restore(self, new: Starts) -> Mapping[TP, int]:
+        positions: dict[TP, int] = {}
+        for tp, committed in new.items():
+            if tp.topic == self._settings.topics.summaries:
+                positions[tp] = await self.judging.take(tp, await self._log_start(tp))
+                continue
+            plan = self._plans.topics[tp.topic]
+            start = start_of(committed, plan.epoch)
+            if start.announce:
+                LOG.info("%s[%d]: epoch %s begins at offset %d", tp.topic, tp.partition, plan.epoch, start.base)
+                await self.delivery.commit_now(tp, Committed(start.position, metadata(plan.epoch, start.base)))
+            self.summarising.take(tp, start)
+        return positions
+
+    async def _log_start(self, tp: TP) -> int:
+        place = TopicPartition(*tp)
+        low: int = (await self.delivery.poller.call(lambda consumer: consumer.get_watermark_offsets(place, 10)))[0]
+        return low
+
+    async def forget(self, tps: set[TP]) -> None:
+        for tp in tps:
+            self._last.pop(tp, None)
+            if tp in self.judging.judges:
+                self.judging.forget(tp)
+            elif tp in self.summarising.sources:
+                self.summarising.forget(tp)
+
+    async def checkpoint(self, assignment: set[TP]) -> Plan:
+        async with self._lock:
+            ticket = self.outbox.cut()
+            plan = self.summarising.commits() | self.judging.commits()
+        plan = {tp: committed for tp, committed in plan.items() if self._last.get(tp) != committed}
+        if plan and self._commit_due_at is None:
+            self._commit_due_at = time.monotonic()
+        await self.outbox.acked(ticket)
+        return plan
+
+    def committed(self, plan: Plan) -> None:
+        self._last |= plan
+        self._committed_at, self._commit_due_at = time.monotonic(), None
+
+    # What runs beside the agents.
+
+    def begin_beside(self) -> None:
+        """Start the timers."""
+        run = self._settings.run
+        timers: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+            (run.preview_every / 1000, self._show_open_ranges),
+            (min(1.0, run.snapshot_every / 1000), self.judging.snapshot_due),
+            (PROBE_S, self._ask_brokers),
+            (PROBE_S, self.judging.show),
+            (STATUS_S, self._write_status),
+        ]
+        self._beside = [asyncio.create_task(self._every(seconds, step)) for seconds, step in timers]
+
+    async def end_beside(self) -> None:
+        """Stop the timers."""
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+
+    async def _every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            while not self.poisoned:
+                await asyncio.sleep(seconds)
+                await step()
+        except Exception as error:  # noqa: BLE001 - stops the worker
+            self.poison(error)
+
+    async def _show_open_ranges(self) -> None:
+        await self.summarising.preview()
+        await self.summarising.force_silent(self._caught_up)
+
+    def _caught_up(self, tp: TP) -> bool:
+        """Whether we have everything of a partition, and the brokers have lately said so."""
+        end, asked = self.delivery.caught_up(tp), self._probe.answered_at
+        fresh = asked is not None and time.monotonic() - asked < 3 * PROBE_S
+        return fresh and end is not None and self._probe.ends.get(tp, end + 1) <= end
+
+    async def _ask_brokers(self) -> None:
+        await self._probe.ask(self.delivery.assignment())
+        for tp in self.summarising.sources:
+            if (lag := self._lag(tp)) is not None:
+                self.metrics.lag.labels(*tp).set(lag)
+
+    def _lag(self, tp: TP) -> int | None:
+        source, end = self.summarising.sources.get(tp), self._probe.ends.get(tp)
+        if source is None or end is None:
+            return None
+        # behind the last record there may be transaction markers, which are nobody's to read
+        return 0 if self.delivery.caught_up(tp) == end else max(0, end - source.machine.position)
+
+    async def _write_status(self) -> None:
+        lags = [self._lag(tp) for tp in self.summarising.sources]
+        self.health.status = Status(
+            at=time.monotonic(),
+            joined=self.joined,
+            failure=str(self.poisoned or ""),
+            partitions=len(self.delivery.assignment()),
+            polled_at=self.delivery.poller.last_poll,
+            brokers_at=self._probe.answered_at,
+            lag=None if None in lags else sum(lag for lag in lags if lag is not None),
+            committed_at=self._committed_at,
+            commit_due_at=self._commit_due_at,
+            waiting=self.summarising.waits(),
+        )
+
+
+async def run_worker(make: Callable[[], Worker], registry: CollectorRegistry, config: Config) -> int:
+    """Run a worker until SIGTERM, SIGINT or a failure; the exit code.
+
+    Args:
+        make: creates the worker; called on the event loop.
+        registry: what /metrics shows.
+        config: the configuration.
+    """
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    worker = make()
+    server = HttpServer(worker.health, registry, config.run.metrics_host, config.run.metrics_port)
+    LOG.info("metrics and health on http://%s:%d", config.run.metrics_host, server.port)
+    boot = asyncio.create_task(worker.boot())
+    boot.add_done_callback(
+        lambda done: None if done.cancelled() or not done.exception() else _boot_failed(worker, done)
+    )
+    worker.begin_beside()
+    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(worker.wait_poisoned())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    LOG.info("stopping: %s", worker.poisoned or "asked to")
+    code = await _drain(worker)
+    boot.cancel()
+    for wait in waits:
+        wait.cancel()
+    server.close()
+    return code
+
+
+def _boot_failed(worker: Worker, boot: asyncio.Task[None]) -> None:
+    error = boot.exception()
+    assert error is not None
+    worker.poison(error)
+
+
+async def _drain(worker: Worker) -> int:
+    """Let agents finish, commit, leave the group. What can't be finished in time is read again by the next owner."""
+    await worker.end_beside()
+    try:
+        await asyncio.wait_for(worker.stop(), DRAIN_S)
+    except TimeoutError:
+        LOG.error("not drained within %g s; what is not committed will be read again", DRAIN_S)
+        drained = False
+    else:
+        drained = True
+    left = worker.outbox.close(timeout_s=0.0 if worker.poisoned else 5.0)
+    if worker.poisoned:
+        return UNREACHABLE if isinstance(worker.poisoned, Unavailable) else CRASHED
+    return FINE if drained and not left else UNREACHABLE
