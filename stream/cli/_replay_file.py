@@ -1,0 +1,99 @@
+"""``driftbus replay DATA``: the part that meets the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+import driftbus
+from driftbus.schemas.config import Config, format_duration
+from driftbus.schemas.events import DriftEvent
+from driftbus.stream.cli._replaying import events_to, progress, say_result, speaker
+from driftbus.stream.filereplay import EVERY_MS, FileReplay, prepare
+from driftbus.stream.filetimes import when
+from driftbus.stream.survey import Wishes
+
+
+@dataclass(frozen=True, slots=True)
+class FileArguments:
+    """The command line of a replay over a file."""
+
+    data: Path
+    reference: Path
+    wishes: Wishes
+    every_ms: int | None
+    pane_ms: int | None
+    segments: tuple[str, ...]
+    config: Config | None
+    monitor: str
+    out: Path | None
+    fail_on_drift: bool
+
+
+def run(arguments: FileArguments) -> int | None:
+    """Replay, say what there is to say, and give the exit code."""
+    a = arguments
+    file = prepare(
+        a.data,
+        a.reference,
+        a.wishes,
+        every_ms=a.every_ms,
+        pane_ms=a.pane_ms,
+        segments=a.segments,
+        config=a.config,
+        monitor=a.monitor,
+    )
+    say = speaker(a.out)
+    for line in _introduction(file, a):
+        say(line)
+    with events_to(a.out) as write, progress(file.rows, "rows") as done:
+        replay = file.run(write, done)
+    history = replay.history
+    if file.table.misfit_note():
+        say(f"  note      {file.table.misfit_note()}")
+    for reason, count in history.rejected.items():
+        _, _, row, message = history.first_rejected[reason]
+        say(f"  note      {count:,} rows not counted ({reason}), the first is row {row:,}: {message}")
+
+    def place(event: DriftEvent) -> str:
+        row, low, high = map(file.timeline.row_at, (event.since_ms, event.since_low_ms, event.since_high_ms))
+        around = (high - low) // 2
+        return f"since row {row:,}" + (f" (±{around:,})" if around else "")
+
+    say_result(say, history, [file.profile], place)
+    say(f"  next: {'  ·  '.join(_next_steps(a, file.monitor))}")
+    return 1 if a.fail_on_drift and history.episodes else None
+
+
+def _introduction(file: FileReplay, a: FileArguments) -> list[str]:
+    columns = file.profile.columns
+    numeric = sum(column.kind == "numeric" for column in columns)
+    first, last = file.timeline.span()
+    timed = file.timeline.column
+    title = click.style(f"driftbus {driftbus.__version__}", bold=True)
+    span = f", {when(first)} .. {when(last)}" if timed else ""
+    reference = f"reference {file.training.name} {file.training.rows:,} rows"
+    using = f"{len(columns)} columns ({numeric} numeric, {len(columns) - numeric} categorical)"
+    times = timed or f"every {format_duration(a.every_ms or EVERY_MS)}"
+    lines = [
+        f"{title}  {a.data.name} {file.rows:,} rows{span} · {reference}",
+        f"  using     {using} · time: {times} · pane {format_duration(file.pane_ms)}",
+    ]
+    roles = [f"{column.role}: {column.name}" for column in columns if column.role != "feature"]
+    if roles:
+        lines.append(f"  read as   {' · '.join(roles)}")
+    if file.left_out:
+        lines.append(f"  left out  {', '.join(f'{name} ({why})' for name, why in file.left_out)}")
+    return [*lines, *(f"  note      {note}" for note in file.notes)]
+
+
+def _next_steps(a: FileArguments, monitor: str) -> list[str]:
+    steps = [
+        f"driftbus profile {a.reference} --monitor {monitor} --publish",
+        "driftbus init --bootstrap HOST:9092 --topic TOPIC",
+    ]
+    if a.out is None:
+        return ["add --out events.jsonl", *steps]
+    return [f"events are in {a.out}", *steps] if str(a.out) != "-" else steps

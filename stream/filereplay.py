@@ -1,0 +1,251 @@
+"""A replay over a file: what its columns and times are, which pane suits it, and the way through the machines."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from driftbus.detectors.profile import Profile
+from driftbus.schemas.config import Config, KafkaConfig, LimitsConfig, MonitorConfig, StreamConfig, format_duration
+from driftbus.schemas.errors import ConfigError
+from driftbus.stream.filetimes import Timeline, evenly, nice_pane_ms, rate_per_s, read_times, sort_if_needed
+from driftbus.stream.plan import Plans, build_plans
+from driftbus.stream.replay import Progress, Replay, Write
+from driftbus.stream.rows import blocks_of
+from driftbus.stream.survey import Wishes, check_column, guessed_label
+from driftbus.stream.table import BATCH_ROWS, Table, open_table
+from driftbus.stream.training import Training, make_profile, read_training
+
+STREAM = "predictions"
+
+_POINTS = 52
+_LEAST_BATCH = 256
+EVERY_MS = 1_000
+"""Between the rows of a file without a time column."""
+
+
+@dataclass(slots=True)
+class FileReplay:
+    """A file, ready to be replayed.
+
+    Attributes:
+        table: the file.
+        training: its reference.
+        profile: of the watched columns.
+        timeline: when its rows happened.
+        monitor: name of its only monitor.
+        pane_ms: pane length.
+        plans: for the machines.
+        left_out: (column, why).
+        notes: sentences for people.
+    """
+
+    table: Table
+    training: Training
+    profile: Profile
+    timeline: Timeline
+    monitor: str
+    pane_ms: int
+    plans: Plans
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        return int(self.timeline.time_ms.size)
+
+    def run(self, write: Write, progress: Progress) -> Replay:
+        """Through the machines, from the first row to the last.
+
+        Args:
+            write: called with every event, in order.
+            progress: called with the number of rows done since the last call.
+        """
+        replay = Replay(self.plans, write)
+        projection = self.plans.topics[self.table.name].projection
+        rows = min(BATCH_ROWS, max(_LEAST_BATCH, self.rows // _POINTS))
+        for at, block in blocks_of(self.table, projection, self.timeline.time_ms, self.timeline.order, rows):
+            offsets = np.arange(at, at + block.n, dtype=np.int64)
+            # rows without a time column have their times as Kafka timestamps, like records without such a field
+            stamps = np.full(block.n, -1, np.int64) if self.timeline.column else block.time_ms
+            replay.feed(self.table.name, 0, block, offsets, stamps, np.ones(block.n, np.bool_))
+            replay.sample()
+            progress(block.n)
+        replay.finish()
+        return replay
+
+
+def prepare(
+    data: Path,
+    reference: Path,
+    wishes: Wishes,
+    *,
+    every_ms: int | None = None,
+    pane_ms: int | None = None,
+    segments: tuple[str, ...] = (),
+    config: Config | None = None,
+    monitor: str = "",
+) -> FileReplay:
+    """Find out what a file is and how to replay it.
+
+    Args:
+        data, reference: the files; the reference may be a profile (.json).
+        wishes: what is said about the columns.
+        every_ms: row i happens at 2000-01-01 + i times this; None: the time column says it.
+        pane_ms: pane length; None: chosen from the file's rate, or the configuration's.
+        segments: columns whose values are watched on their own.
+        config: its detection, policies and limits are used; None: the defaults.
+        monitor: its monitor, "" when it has only one.
+
+    Raises:
+        ConfigError: a file can't be read, or a named column does not exist.
+    """
+    base = _base_monitor(config, monitor)
+    if base is not None:
+        wishes = _with_mapping(wishes, base[1])
+        segments = segments or tuple(base[1].segments)
+    table = open_table(data)
+    training = read_training(reference, _wishes_for(reference, table, replace(wishes, untimed=every_ms is not None)))
+    for segment in segments:
+        check_column(segment, table.names, table.name, "--segment")
+    timeline = _timeline(table, training, wishes, every_ms)
+    if not timeline.time_ms.size:
+        raise ConfigError(f"{table.path} has no rows")
+    name = base[0] if base else re.sub(r"[^A-Za-z0-9._-]+", "-", data.name.split(".", 1)[0])[:100] or "file"
+    notes = [*training.notes, *table.notes, *timeline.notes]
+    left_out = _left_out(training, table, timeline.column)
+    profile = make_profile(training, name, STREAM, columns=_watched(training, table, timeline.column, wishes, left_out))
+    if not profile.columns:
+        raise ConfigError(f"{table.path} and {reference} have no column in common", fix="are these the right files?")
+    roles = {column.role: column.name for column in profile.columns}
+    stream = StreamConfig(
+        topic=table.name,
+        time=timeline.column,
+        id=wishes.id,
+        score=roles.get("score", ""),
+        prediction=roles.get("prediction", ""),
+        label=roles.get("label", ""),
+        version=_version(base, table),
+    )
+    pane = pane_ms or (config.pane_ms(base[0]) if config and base else nice_pane_ms(timeline))
+    limits = config.limits if config else LimitsConfig()
+    settings = base[1] if base else MonitorConfig(predictions=stream)
+    if base is None:
+        settings = settings.model_copy(
+            update={"detection": settings.detection.model_copy(update={"events_per_second": rate_per_s(timeline)})}
+        )
+    settings = settings.model_copy(
+        update={"predictions": stream, "features": None, "labels": None, "segments": list(segments), "pane": pane}
+    )
+    sort_if_needed(timeline, pane, limits.lateness, table.name)
+    whole = Config(kafka=KafkaConfig(bootstrap="none"), monitors={name: settings}, limits=limits)
+    plans = build_plans(whole, {(name, STREAM): profile}, {table.name: 1}, 1)
+    notes += [note for note in timeline.notes if note not in notes]
+    return FileReplay(table, training, profile, timeline, name, pane, plans, left_out, notes)
+
+
+def _base_monitor(config: Config | None, monitor: str) -> tuple[str, MonitorConfig] | None:
+    if config is None:
+        return None
+    if monitor and monitor not in config.monitors:
+        raise ConfigError(
+            f"there is no monitor {monitor!r}", key="--monitor", fix=f"choose from {', '.join(config.monitors)}"
+        )
+    if not monitor and len(config.monitors) > 1:
+        raise ConfigError(
+            "the configuration has several monitors", key="--monitor", fix=f"choose from {', '.join(config.monitors)}"
+        )
+    name = monitor or next(iter(config.monitors))
+    return name, config.monitors[name]
+
+
+def _with_mapping(wishes: Wishes, monitor: MonitorConfig) -> Wishes:
+    """The mapping of a monitor, where the command line says nothing else."""
+    mapped = monitor.predictions or monitor.features or monitor.labels
+    assert mapped is not None
+    return replace(
+        wishes,
+        time=wishes.time or mapped.time,
+        id=wishes.id or mapped.id,
+        score=wishes.score or mapped.score,
+        prediction=wishes.prediction or mapped.prediction,
+        label=wishes.label or mapped.label,
+        ignore=(*wishes.ignore, *mapped.ignore, *([mapped.version] if mapped.version else [])),
+        categorical=(*wishes.categorical, *mapped.categorical),
+    )
+
+
+def _version(base: tuple[str, MonitorConfig] | None, table: Table) -> str:
+    mapped = base[1].predictions.version if base and base[1].predictions else ""
+    return mapped if mapped in table.names else ""
+
+
+def _wishes_for(reference: Path, table: Table, wishes: Wishes) -> Wishes:
+    """The wishes as far as they concern the reference: a column may be in only one of the files."""
+    if reference.suffix.lower() == ".json":
+        return wishes
+    known = open_table(reference).names
+    check_column(wishes.time, table.names, table.name, "--time")
+    either = tuple(dict.fromkeys((*table.names, *known)))
+    for option in ("id", "score", "prediction", "label"):
+        check_column(getattr(wishes, option), either, f"neither {table.name} nor {reference.name}", f"--{option}")
+    for name in wishes.ignore:
+        check_column(name, either, f"neither {table.name} nor {reference.name}", "--ignore")
+    return replace(
+        wishes,
+        time=wishes.time if wishes.time in known else "",
+        id=wishes.id if wishes.id in known else "",
+        score=wishes.score if wishes.score in known else "",
+        prediction=wishes.prediction if wishes.prediction in known else "",
+        label=wishes.label if wishes.label in known else "",
+        ignore=tuple(name for name in wishes.ignore if name in known),
+    )
+
+
+def _timeline(table: Table, training: Training, wishes: Wishes, every_ms: int | None) -> Timeline:
+    if every_ms is None:
+        found = read_times(table, wishes, *training.time)
+        if found is not None:
+            return found
+    rows = sum(batch.num_rows for batch in table.batches(table.names[:1]))
+    timeline = evenly(rows, every_ms or EVERY_MS)
+    if every_ms is None:
+        timeline.notes.append(
+            f"{table.name} has no time column: row i happens at 2000-01-01 + i × {format_duration(EVERY_MS)} (--every)"
+        )
+    return timeline
+
+
+def _left_out(training: Training, table: Table, time: str) -> list[tuple[str, str]]:
+    """Columns that are not watched, and why."""
+    if training.survey is None:
+        assert training.profile is not None
+        watched = {column.name for column in training.profile.columns} | {time}
+        return [(name, "not in the profile") for name in table.names if name not in watched]
+    told = training.survey.left_out
+    known = {*training.survey.data, training.survey.time, time, *(name for name, _ in told)}
+    new = [(name, f"not in {training.name}") for name in table.names if name not in known]
+    return [(name, why) for name, why in told if name != time] + new
+
+
+def _watched(training: Training, table: Table, time: str, wishes: Wishes, left_out: list[tuple[str, str]]) -> set[str]:
+    """Columns of the reference that are watched in the data; adds those that are not to `left_out`.
+
+    A feature that the data lacks is watched as all null: its loss is drift. An outcome that has
+    not come yet is no loss.
+    """
+    if training.survey is None:
+        assert training.profile is not None
+        return {column.name for column in training.profile.columns}
+    data = training.survey.data
+    missing = [name for name in data if name not in table.names]
+    labels = {
+        name: "" if name == wishes.label else "?"
+        for name in missing
+        if name == wishes.label or guessed_label(name, data[name], alone=len(missing) == 1)
+    }
+    left_out += [(name, f"only in {training.name}: the label{doubt}") for name, doubt in labels.items()]
+    return {name for name in data if name not in labels and name != time}

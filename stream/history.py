@@ -1,0 +1,130 @@
+"""What a replay saw, kept small: one record per episode, a curve per column, counts of what was left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbus.detectors.verdict import ColumnView
+from driftbus.schemas.config import SEVERITIES
+from driftbus.schemas.events import DriftEvent, Group, RetrainTrigger
+from driftbus.stream.judge import Decided
+from driftbus.stream.summarise import Rejection
+
+GroupViews = Iterable[tuple[Group, Sequence[ColumnView]]]
+
+_MOST_POINTS = 64
+
+
+@dataclass(slots=True)
+class Episode:
+    """One episode.
+
+    Attributes:
+        opened: the event that opened it.
+        worst: its event of greatest severity, the latest of these.
+        closed_ms: event time at which it closed, None while it is open.
+    """
+
+    opened: DriftEvent
+    worst: DriftEvent
+    closed_ms: int | None = None
+
+    @property
+    def group(self) -> Group:
+        e = self.opened
+        return Group(e.monitor, e.stream, e.version, e.segment)
+
+
+@dataclass(slots=True)
+class Curve:
+    """Values at even steps, few enough to keep: neighbours are merged to their maximum as they grow in number."""
+
+    points: list[float | None] = field(default_factory=list)
+    _step: int = 1
+    _pending: list[float] = field(default_factory=list)
+    _seen: int = 0
+
+    def add(self, value: float | None) -> None:
+        if value is not None:
+            self._pending.append(value)
+        self._seen += 1
+        if self._seen < self._step:
+            return
+        self.points.append(max(self._pending, default=None))
+        self._pending, self._seen = [], 0
+        if len(self.points) >= _MOST_POINTS:
+            self.points = resampled(self.points, _MOST_POINTS // 2)
+            self._step *= 2
+
+
+@dataclass(slots=True)
+class History:
+    """Everything a summary is made of.
+
+    Attributes:
+        episodes: by id, in order of opening.
+        triggers: in order.
+        curves: index (population stability) over time by (group, column).
+        rejected: rows that could not be counted, by reason.
+        first_rejected: (topic, partition, offset, message) of the first, by reason.
+    """
+
+    episodes: dict[str, Episode] = field(default_factory=dict)
+    triggers: list[RetrainTrigger] = field(default_factory=list)
+    curves: dict[tuple[Group, str], Curve] = field(default_factory=dict)
+    rejected: Counter[str] = field(default_factory=Counter)
+    first_rejected: dict[str, tuple[str, int, int, str]] = field(default_factory=dict)
+
+    def decided(self, decided: Iterable[Decided]) -> None:
+        """Take what was decided."""
+        for event in decided:
+            if isinstance(event, RetrainTrigger):
+                self.triggers.append(event)
+                continue
+            episode = self.episodes.setdefault(event.episode_id, Episode(event, event))
+            if event.status == "closed":
+                episode.closed_ms = event.window_end_ms
+            elif _rank(event.severity) >= _rank(episode.worst.severity):
+                episode.worst = event
+
+    def refused(self, topic: str, partition: int, offsets: NDArray[np.int64], rejected: Iterable[Rejection]) -> None:
+        """Take rows that could not be counted."""
+        for row, reason, message in rejected:
+            self.rejected[reason] += 1
+            self.first_rejected.setdefault(reason, (topic, partition, int(offsets[row]), message))
+
+    def sample(self, views: GroupViews) -> None:
+        """Take the present state of the columns."""
+        for group, columns in views:
+            for view in columns:
+                self.curves.setdefault((group, view.column), Curve()).add(view.psi)
+
+    def incidents(self) -> list[list[Episode]]:
+        """Episodes that overlap in time, together."""
+        found: list[list[Episode]] = []
+        until: int | None = 0
+        for episode in sorted(self.episodes.values(), key=lambda e: e.opened.opened_ms):
+            if not found or (until is not None and episode.opened.opened_ms > until):
+                found.append([])
+                until = 0
+            found[-1].append(episode)
+            until = None if until is None or episode.closed_ms is None else max(until, episode.closed_ms)
+        return found
+
+
+def resampled(points: Sequence[float | None], count: int) -> list[float | None]:
+    """At most `count` points, each the maximum of its neighbours."""
+    if len(points) <= count:
+        return list(points)
+    bounds = [i * len(points) // count for i in range(count + 1)]
+    return [max((p for p in points[a:b] if p is not None), default=None) for a, b in pairwise(bounds)]
+
+
+def _rank(severity: str) -> int:
+    return [*SEVERITIES].index(severity)  # type: ignore[arg-type]

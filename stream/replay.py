@@ -1,0 +1,74 @@
+"""Replays: records that have been, through the step functions of the live worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbus.schemas.columns import Block
+from driftbus.stream.driver import Driver
+from driftbus.stream.history import History
+from driftbus.stream.judge import Decided
+from driftbus.stream.plan import Plans
+
+Write = Callable[[Decided], None]
+Progress = Callable[[int], None]
+
+
+class Replay:
+    """The machines of a configuration, and what they said.
+
+    Args:
+        plans: topics and monitors.
+        write: called with every event, in order.
+    """
+
+    def __init__(self, plans: Plans, write: Write) -> None:
+        self.driver = Driver(plans)
+        self.history = History()
+        self.rows = 0
+        self._write = write
+
+    def feed(
+        self,
+        topic: str,
+        partition: int,
+        block: Block,
+        offsets: NDArray[np.int64],
+        timestamps: NDArray[np.int64],
+        good: NDArray[np.bool_],
+    ) -> None:
+        """The next records of a source partition; the arguments are those of `Summariser.feed`."""
+        step = self.driver.feed(topic, partition, block, offsets, timestamps, good)
+        self.rows += block.n
+        self.history.refused(topic, partition, offsets, step.rejected)
+        self._take(step.decided)
+
+    def sample(self) -> None:
+        """Add a point to the curves of all columns."""
+        for judge in self.driver.judges.values():
+            for monitor in judge.monitors.values():
+                for stream in monitor.streams:
+                    self.history.sample(stream.views().items())
+
+    def finish(self) -> None:
+        """The records end here for ever: judge what is still open."""
+        self._take(self.driver.finish())
+        self.sample()
+
+    def rest(self) -> None:
+        """The records end here for now: judge what a live worker would have judged on an idle topic."""
+        self._take(self.driver.rest())
+        self.sample()
+
+    def late(self) -> int:
+        """Rows that came too late to be judged, over all streams."""
+        streams = [s for j in self.driver.judges.values() for m in j.monitors.values() for s in m.streams]
+        return sum(stream.counts.late + stream.counts.expired for stream in streams)
+
+    def _take(self, decided: list[Decided]) -> None:
+        for event in decided:
+            self._write(event)
+        self.history.decided(decided)

@@ -1,0 +1,146 @@
+"""The summary of a replay, for a person at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import click
+
+from driftbus.detectors.profile import ColumnProfile, Profile
+from driftbus.schemas.config import SEVERITIES
+from driftbus.schemas.events import DriftEvent, Group, RetrainTrigger
+from driftbus.stream.filetimes import when
+from driftbus.stream.history import Episode, History, resampled
+
+_BARS = "▁▂▃▄▅▆▇█"
+_WIDTH = 26
+_FULL_SCALE = 0.25
+_MOST_STABLE = 20
+_COLOURS = {"minor": "yellow", "moderate": "yellow", "severe": "red"}
+_RATES = ("nulls", "invalid", "unseen", "range")
+
+Place = Callable[[DriftEvent], str]
+"""Since when, in the words of the source: a row, or a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One group of rows with its columns.
+
+    Args:
+        title: "" when there is only one.
+        group: whose curves.
+        columns: of its profile.
+    """
+
+    title: str
+    group: Group
+    columns: tuple[ColumnProfile, ...]
+
+
+def sections_of(history: History, profiles: Iterable[Profile]) -> list[Section]:
+    """All rows of each stream, and each version and segment that has an episode."""
+    found = []
+    for profile in profiles:
+        mine = {g for g, _ in history.curves if (g.monitor, g.stream) == (profile.monitor, profile.stream)}
+        struck = {e.group for e in history.episodes.values()}
+        found += [Section("", g, profile.columns) for g in sorted(mine) if not g.segment or g in struck]
+    if len(found) == 1:
+        return found
+    several = len({(s.group.monitor, s.group.stream) for s in found}) > 1
+    return [Section(_title(s.group, several), s.group, s.columns) for s in found]
+
+
+def column_lines(section: Section, history: History, place: Place) -> list[str]:
+    """A line per column, the drifted ones first, the worst on top."""
+    episodes: dict[str, list[Episode]] = {}
+    for episode in history.episodes.values():
+        if episode.group == section.group:
+            episodes.setdefault(episode.opened.column, []).append(episode)
+    names = [column.name for column in section.columns]
+    struck = sorted((name for name in ["", *names] if name in episodes), key=lambda n: _order(episodes[n]))
+    stable = [name for name in names if name not in episodes]
+    shown = stable if len(stable) <= _MOST_STABLE else []
+    width = min(40, max((len(name or "(rows)") for name in [*struck, *shown]), default=0))
+    top = max([_FULL_SCALE, *(p for c in history.curves.values() for p in c.points if p is not None)])
+    lines = []
+    for name in [*struck, *shown]:
+        curve = history.curves.get((section.group, name))
+        spark = sparkline(curve.points if curve else [], top)
+        label = _fitted(name or "(rows)", width)
+        state = _drifted(episodes[name], place) if name in episodes else click.style("stable", fg="green")
+        lines.append(f"  {label}  {spark}  {state}")
+    if len(stable) > len(shown):
+        lines.append(f"  {len(stable)} columns stable")
+    return lines
+
+
+def verdict_line(history: History, drifted_of: int) -> str:
+    """How many incidents, how many columns, when."""
+    incidents = history.incidents()
+    if not incidents:
+        return click.style("no drift", fg="green", bold=True) + f" in {_many(drifted_of, 'column')}"
+    parts = []
+    for incident in incidents[:3]:
+        columns = {e.opened.column for e in incident}
+        worst = max(incident, key=lambda e: [*SEVERITIES].index(e.worst.severity)).worst.severity  # type: ignore[arg-type]
+        parts.append(
+            f"{_many(len(columns), 'column')}, {worst}, opened {when(min(e.opened.opened_ms for e in incident))}"
+        )
+    more = f"; and {len(incidents) - 3} more" if len(incidents) > 3 else ""
+    return click.style(_many(len(incidents), "incident"), bold=True) + f": {'; '.join(parts)}{more}"
+
+
+def trigger_line(triggers: Sequence[RetrainTrigger]) -> str:
+    """What the retrain policies would have said; "" when they are off and silent."""
+    if not triggers:
+        return "no retrain trigger would have fired"
+    first = triggers[0]
+    more = f", and {len(triggers) - 1} more" if len(triggers) > 1 else ""
+    return f"a retrain trigger would have fired at {when(first.decided_ms)} (policy: {first.policy}){more}"
+
+
+def sparkline(points: Sequence[float | None], top: float) -> str:
+    """Values from 0 to `top` as 26 bars of heights that grow with the square root; a blank where there is none."""
+    shown = resampled(points, _WIDTH)
+    bars = [" " if p is None else _BARS[min(7, int(8 * (max(0.0, p) / top) ** 0.5))] for p in shown]
+    return "".join(bars).ljust(_WIDTH)
+
+
+def _drifted(episodes: list[Episode], place: Place) -> str:
+    lead = min(episodes, key=lambda e: _order([e]))
+    event = lead.worst
+    state = (
+        click.style("drift", fg=_COLOURS.get(event.severity, "red"), bold=True) if lead.closed_ms is None else "over "
+    )
+    what = f"{event.what} {event.direction}".strip()
+    more = f"  +{len(episodes) - 1} more" if len(episodes) > 1 else ""
+    return f"{state}  {what:<14} {place(event):<28} {_size(event):<17} {event.severity}{more}"
+
+
+def _size(event: DriftEvent) -> str:
+    if event.what in _RATES and event.reference_value is not None and event.current_value is not None:
+        return f"{event.reference_value:.1%} → {event.current_value:.1%}"
+    if event.what == "volume" and event.reference_value is not None and event.current_value is not None:
+        return f"{event.reference_value:.3g} → {event.current_value:.3g}"
+    return f"PSI {event.effect:.2f}"
+
+
+def _order(episodes: list[Episode]) -> tuple[bool, int, float]:
+    """Open ones first, then by severity and effect."""
+    rank = max([*SEVERITIES].index(e.worst.severity) for e in episodes)  # type: ignore[arg-type]
+    return all(e.closed_ms is not None for e in episodes), -rank, -max(e.worst.effect for e in episodes)
+
+
+def _title(group: Group, several: bool) -> str:
+    where = f"{group.monitor} {group.stream}" if several else ""
+    return "  ".join(filter(None, [where, group.version and f"version {group.version}", group.segment])) or "all rows"
+
+
+def _fitted(name: str, width: int) -> str:
+    return name.ljust(width) if len(name) <= width else name[: width - 1] + "…"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

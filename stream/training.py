@@ -1,0 +1,141 @@
+"""Profiles from files of training data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from driftbus.detectors.profile import Profile
+from driftbus.detectors.reference import NumericData, build_profile
+from driftbus.schemas.errors import ConfigError
+from driftbus.stream.survey import Data, Survey, Wishes, survey
+from driftbus.stream.table import BATCH_ROWS, Table, open_table
+from driftbus.stream.timecells import TimeForm
+
+MOST_ROWS = 500_000
+"""Rows of training data that a profile is made of: more would change no bin that matters."""
+
+
+@dataclass(slots=True)
+class Training:
+    """What is known of a reference.
+
+    Attributes:
+        name: the file's name.
+        rows: rows used.
+        survey: its columns; None when it came as a profile.
+        profile: a ready profile, None when it came as rows.
+        notes: sentences for people.
+    """
+
+    name: str
+    rows: int
+    survey: Survey | None = None
+    profile: Profile | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def time(self) -> tuple[str, TimeForm]:
+        """The time column and how it writes times."""
+        return (self.survey.time, self.survey.form) if self.survey else ("", TimeForm())
+
+
+def read_training(path: Path, wishes: Wishes) -> Training:
+    """Training data of any format, or the profile that was made of them (.json).
+
+    Raises:
+        ConfigError: it can't be read, or holds nothing to watch.
+    """
+    if path.suffix.lower() == ".json":
+        profile = load_profile(path)
+        return Training(path.name, profile.rows, profile=profile)
+    table = open_table(path)
+    rows = sum(batch.num_rows for batch in table.batches(table.names[:1]))
+    step = -(-rows // MOST_ROWS)
+    whole = table.read() if step <= 1 else _every(table, step)
+    notes = [*table.notes, *filter(None, [table.misfit_note()])]
+    if step > 1:
+        notes.append(f"{path.name} has {rows:,} rows; every {step}th is used")
+    found = survey(whole, wishes, where=path.name, decimal_comma=table.decimal_comma)
+    return Training(path.name, found.rows, found, notes=[*notes, *found.notes])
+
+
+def make_profile(
+    training: Training,
+    monitor: str,
+    stream: str = "predictions",
+    *,
+    columns: Collection[str] | None = None,
+    ordered: bool = True,
+    created_ms: int = 0,
+) -> Profile:
+    """The profile of a reference.
+
+    Args:
+        training: as read.
+        monitor, stream: whose it will be.
+        columns: only these; None: all.
+        ordered: whether rows are in time order; with a time column they are sorted by it first.
+        created_ms: wall-clock time, for people.
+    """
+    if training.survey is None:
+        assert training.profile is not None
+        kept = tuple(c for c in training.profile.columns if columns is None or c.name in columns)
+        return replace(training.profile, monitor=monitor, stream=stream, columns=kept)
+    found = training.survey
+    data = {name: each for name, each in found.data.items() if columns is None or name in columns}
+    times = found.time_ms
+    if ordered and times is not None and (np.diff(times) < 0).any():
+        order = np.argsort(times, kind="stable")
+        data = {name: _taken(each, order) for name, each in data.items()}
+    return build_profile(
+        monitor, stream, data, ordered=ordered, rows=found.rows, source=training.name, created_ms=created_ms
+    )
+
+
+def load_profile(path: Path) -> Profile:
+    """A profile from its JSON file.
+
+    Raises:
+        ConfigError: it is not one.
+    """
+    try:
+        return Profile.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as e:
+        raise ConfigError(
+            f"{path} is no profile: {e}", fix=f"make one with `driftbus profile TRAIN.csv --out {path}`"
+        ) from e
+
+
+def save_profile(profile: Profile, path: Path) -> None:
+    """Write a profile as JSON.
+
+    Raises:
+        ConfigError: the file can't be written.
+    """
+    try:
+        path.write_text(json.dumps(profile.to_dict(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    except OSError as e:
+        raise ConfigError(f"{path} can't be written: {e.strerror}", key="--out") from e
+
+
+def _every(table: Table, step: int) -> Any:
+    """Every step-th row, in order."""
+    kept, at = [], 0
+    for batch in table.batches(rows=BATCH_ROWS):
+        first = -at % step
+        kept.append(batch.take(pa.array(np.arange(first, batch.num_rows, step))))
+        at += batch.num_rows
+    return pa.Table.from_batches(kept)
+
+
+def _taken(data: Data, order: np.ndarray[Any, np.dtype[np.int64]]) -> Data:
+    if isinstance(data, NumericData):
+        return replace(data, values=data.values[order], present=None if data.present is None else data.present[order])
+    return replace(data, values=np.asarray(data.values, np.object_)[order])
