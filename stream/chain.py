@@ -17,6 +17,10 @@ from driftbus.schemas.events import Entry, SummaryPart
 from driftbus.stream.plan import TopicPlan
 
 
+MAX_PENDING = 4096
+"""Ranges of one source that may wait for an earlier one, which a producer's retry brings within moments."""
+
+
 class Late(Enum):
     """Where content stands against its source's own clock."""
 
@@ -89,6 +93,12 @@ class Chain:
             known = source.pending.setdefault(part.a, part)
             if known != part:
                 raise StateError(_overlap(part, known.b))
+            if len(source.pending) > MAX_PENDING:
+                raise StateError(
+                    f"{MAX_PENDING} ranges of {part.source.topic}[{part.source.partition}] wait for the one that "
+                    f"begins at {expected}: it is lost from the summaries topic (too short a retention, or records "
+                    "deleted). Start again under a new `app` name, and raise the topic's retention.ms"
+                )
             while (following := source.pending.pop(source.next_a(part.base), None)) is not None:
                 yield following
             stale = [a for a in source.pending if a < source.applied]

@@ -1,0 +1,120 @@
+"""What the demo shows: a picture of the running system, redrawn on a terminal, or lines in a log."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from driftbus.schemas.events import DriftEvent, RetrainTrigger
+
+_BARS = "▁▂▃▄▅▆▇█"
+_WIDTH = 40
+_STYLE = {"": "green", "minor": "yellow", "moderate": "dark_orange", "severe": "bold red"}
+_FULL_SCALE_PSI = 0.5
+
+
+def sparkline(values: list[float]) -> str:
+    """Population stability indices as bars; a full bar is 0.5 or the largest value, whichever is greater."""
+    top = max([_FULL_SCALE_PSI, *values])
+    return "".join(_BARS[min(len(_BARS) - 1, int(v / top * len(_BARS)))] for v in values)
+
+
+@dataclass
+class ColumnLine:
+    """One monitored column: its index over time and its open episode."""
+
+    psi: deque[float] = field(default_factory=lambda: deque(maxlen=_WIDTH))
+    state: str = ""
+    since: str = ""
+
+
+@dataclass
+class Picture:
+    """Everything on the screen.
+
+    Attributes:
+        where: broker, worker and topics in a line.
+        total: rows that will be played.
+        sent: rows played.
+        rate: events counted by the worker, per second.
+        watermark_ms: event time that the worker has reached, None before the first pane.
+        columns: by name, in the order of the profile.
+        events: drift events, the latest last.
+        triggers: retrain triggers.
+    """
+
+    where: str
+    total: int
+    sent: int = 0
+    rate: float = 0.0
+    watermark_ms: int | None = None
+    columns: dict[str, ColumnLine] = field(default_factory=dict)
+    events: list[DriftEvent] = field(default_factory=list)
+    triggers: list[RetrainTrigger] = field(default_factory=list)
+
+    def sample(self, column: str, psi: float) -> None:
+        """The next value of a column's index."""
+        self.columns[column].psi.append(max(0.0, psi))
+
+    def take(self, event: DriftEvent | RetrainTrigger) -> bool:
+        """A record of the drift or retrain topic; False when it is already known (topics repeat after a crash)."""
+        if isinstance(event, RetrainTrigger):
+            if any(t.id == event.id for t in self.triggers):
+                return False
+            self.triggers.append(event)
+            return True
+        if any(e.id == event.id for e in self.events):
+            return False
+        self.events.append(event)
+        line = self.columns.get(event.column)
+        if line is not None:
+            line.state = "" if event.status == "closed" else event.severity
+            change = f"{event.what} {event.direction}".strip()
+            line.since = "" if event.status == "closed" else f"{change} since {day(event.since_ms)}"
+        return True
+
+    def draw(self) -> RenderableType:
+        """The picture for a terminal."""
+        head = Table.grid(padding=(0, 3))
+        head.add_row(
+            Text(f"{self.sent:,} of {self.total:,} events"),
+            Text(f"{self.rate:,.0f} events/s"),
+            Text(f"watermark {'…' if self.watermark_ms is None else day(self.watermark_ms)}"),
+            ProgressBar(total=self.total, completed=self.sent, width=24),
+        )
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for name, line in self.columns.items():
+            style = _STYLE[line.state]
+            table.add_row(
+                Text(name),
+                Text(sparkline(list(line.psi)).ljust(_WIDTH), style),
+                Text("stable" if not line.state else f"drift, {line.state}", style),
+                Text(line.since),
+            )
+        lines: list[RenderableType] = [Text(self.where, "dim"), head, Text(), table]
+        told = [event_line(e) for e in self.events[-4:]] + [trigger_line(t) for t in self.triggers[-1:]]
+        if told:
+            lines += [Text(), *(Text(text, "bold" if text.startswith("retrain") else "") for text in told)]
+        return Panel(Group(*lines), title="driftbus demo: car loans, ten months in a minute", title_align="left")
+
+
+def day(ms: int) -> str:
+    """A point of event time to the minute."""
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M}"
+
+
+def event_line(event: DriftEvent) -> str:
+    """A drift event in a line."""
+    return f"{event.status:9} {day(event.window_end_ms)}  {event.message}"
+
+
+def trigger_line(trigger: RetrainTrigger) -> str:
+    """A retrain trigger in a line."""
+    return f"retrain   {day(trigger.decided_ms)}  {trigger.reason}"
