@@ -183,9 +183,9 @@ def _files(values: Any, tree: CommentedMap, folder: Path) -> Iterator[Problem]:
             key = pattern[-1]
             if isinstance(parent.get(key), str):
                 parent[key] = str(folder / Path(parent[key]).expanduser())
-                if not Path(parent[key]).is_file():
+                if not Path(parent[key]).exists():
                     line, column = _position(tree, path, on_key=False)
-                    yield Problem(line, column, _dotted(path), f"there is no file {parent[key]}")
+                    yield Problem(line, column, _dotted(path), f"there is no {parent[key]}")
 
 
 def _matches(node: Any, pattern: tuple[str, ...], path: _Path = ()) -> Iterator[tuple[dict[str, Any], _Path]]:

@@ -26,13 +26,15 @@ class Contract:
 
     Attributes:
         name: record name without namespace (``DriftEvent``).
-        schema: the schema as written, parsed by fastavro.
+        source: the schema as JSON values, as written.
+        schema: the same parsed by fastavro.
         plain: the same without logical types, so that times are read as plain integers.
         fingerprint: CRC-64-AVRO of the parsing canonical form, eight bytes, little-endian.
         header: what a single-object encoded value begins with.
     """
 
     name: str
+    source: Any
     schema: Any
     plain: Any
     fingerprint: bytes
@@ -51,7 +53,9 @@ def make_contract(source: Any) -> Contract:
     """A contract from a schema as JSON values."""
     crc = fingerprint(source)
     name = str(source["name"]).rpartition(".")[2]
-    return Contract(name, parse_schema(source), parse_schema(_without_logical_types(source)), crc, SINGLE_OBJECT + crc)
+    return Contract(
+        name, source, parse_schema(source), parse_schema(_without_logical_types(source)), crc, SINGLE_OBJECT + crc
+    )
 
 
 @cache
@@ -77,7 +81,7 @@ def writer_of(value: bytes) -> Contract:
     Raises:
         DecodeError: it is not single-object encoded, or written by a schema that this version does not have.
     """
-    found = _by_fingerprint().get(value[2:10])
+    found = known_contracts().get(value[2:10])
     if found is not None and value[:2] == SINGLE_OBJECT:
         return found
     if value[:2] != SINGLE_OBJECT:
@@ -93,8 +97,11 @@ def writer_of(value: bytes) -> Contract:
 
 
 @cache
-def _by_fingerprint() -> dict[bytes, Contract]:
-    """Older schemas lie in avro/history/ as NAME.FINGERPRINT.avsc and are never removed while their bytes may live."""
+def known_contracts() -> dict[bytes, Contract]:
+    """All versions of all schemas of the bus, by fingerprint.
+
+    Older ones lie in avro/history/ as NAME.FINGERPRINT.avsc and are never removed while their bytes may live.
+    """
     older = [make_contract(json.loads(path.read_text(encoding="utf-8"))) for path in _FOLDER.glob("history/*.avsc")]
     return {each.fingerprint: each for each in [*older, *map(contract, contract_names())]}
 

@@ -8,6 +8,7 @@ when their command is used, so that ``driftbus version`` does not wait for numba
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import pkgutil
 import sys
@@ -94,6 +95,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit code; what went wrong is said on standard error."""
     from confluent_kafka import KafkaException
 
+    logging.getLogger("librdkafka").addHandler(logging.NullHandler())  # `run` gives it a real one
     try:
         code = group.main(args=list(arguments), prog_name="driftbus", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):

@@ -57,7 +57,7 @@ def test_a_good_file(file: Path) -> None:
         ("columns: 3", "columns: three", (9, 28), 'columns: "three" does not fit: input should be a valid integer'),
         ("topic: predictions, ", "", (5, 5), "credit.predictions.topic: is missing. Add topic:"),
         ("topic: predictions", "topic: 12", (5, 26), "12 is read as a number or a truth value. Put it in quotes"),
-        ("    segments:", "    profile: p.json\n    segments:", (6, 14), "profile: there is no file"),
+        ("    segments:", "    profile: p.json\n    segments:", (6, 14), "profile: there is no /"),
         ("  credit:", "  cr edit:", (4, 3), "use letters, digits, dot, dash and underscore"),
         ("kafka: {", "kafka: {password: 12, ", (1, 19), "the value is read as a number"),
         ("registry:", "kafka:", (2, 1), "kafka: the key kafka is written twice. Keep one of them"),
