@@ -239,9 +239,10 @@ def _as_json(text: str) -> Any:
 def fingerprint(schema: Any) -> bytes:
     """CRC-64-AVRO of the parsing canonical form, as the 8 bytes of the single-object encoding.
 
-    The schema must be complete: named types of other files have to be written out in it.
+    Args:
+        schema: JSON text, parsed JSON, or a `WriterSchema`, whose references count as written out in it.
     """
-    writer = parse_schema(schema)
+    writer = schema if isinstance(schema, WriterSchema) else parse_schema(schema)
     canonical = json.dumps(_canonical(writer.root, set()), separators=(",", ":"), ensure_ascii=False)
     return bytes.fromhex(avro_fingerprint(canonical, "CRC-64-AVRO"))
 

@@ -456,7 +456,7 @@ def run(
                 text_start[column, _U(row)] = slot
                 if not np.isfinite(real):
                     text_status[column, _U(row)] = INVALID
-                elif real == np.floor(real) and abs(real) < 1e15:
+                elif real == np.floor(real) and abs(real) < 1e16:
                     length = write_long(text, slot, as_int(real))
                     text_length[column, _U(row)] = length
                     text_hash[column, _U(row)], _ = hash_text(text, slot, length)
