@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from driftbus.detectors.profile import Profile
 from driftbus.schemas.columns import INVALID, PRESENT, Block
-from driftbus.schemas.hashing import hash_bytes
-from driftbus.schemas.kernel import kernel
+from driftbus.schemas.hashing import PADDING, hash_bytes, load_u64
+from driftbus.schemas.kernel import leaf_kernel
 
 UNSEEN_KEPT = 8
 """Unknown category names kept per column."""
@@ -139,7 +139,7 @@ class Counter:
             hashes=hashes,
             start=start,
             length=length,
-            text=np.frombuffer(bytes(text) or b"\0", np.uint8),
+            text=np.frombuffer(bytes(text) + bytes(PADDING), np.uint8),
             names=tuple(c.name for c, _ in textual),
         )
 
@@ -189,7 +189,7 @@ def _search_tree(edges: Sequence[float], levels: int) -> NDArray[np.float64]:
     return tree
 
 
-@kernel
+@leaf_kernel
 def _count_numeric(
     values: NDArray[np.float64],
     status: NDArray[np.uint8],
@@ -214,23 +214,30 @@ def _count_numeric(
             if entry[i] < 0:
                 continue
             v = column[i]
-            if flags[i] != PRESENT:
-                cell = null + flags[i] // INVALID
-            elif not np.isfinite(v):
-                cell = null + 1
-            elif v < least:
-                cell = first
-            elif v > greatest:
-                cell = null - 1
-            else:
+            if flags[i] == PRESENT and least <= v <= greatest:
                 node = np.uint64(1)
                 while node < size:
                     node = (node << np.uint64(1)) + np.uint64(edges[node] < v)
                 cell = first + 1 + np.int64(node - size)  # size + the number of edges below v
+            elif flags[i] != PRESENT:
+                cell = null + flags[i] // INVALID
+            elif not np.isfinite(v):
+                cell = null + 1
+            else:
+                cell = first if v < least else null - 1
             cell_of[np.uint64(entry[i] * width + cell)] += 1
 
 
-@kernel
+@leaf_kernel
+def _same(a: NDArray[np.uint8], at: int, b: NDArray[np.uint8], bt: int, length: int) -> bool:
+    while length >= 8:
+        if load_u64(a, at) != load_u64(b, bt):
+            return False
+        at, bt, length = at + 8, bt + 8, length - 8
+    return length == 0 or (load_u64(a, at) ^ load_u64(b, bt)) << np.uint64(64 - 8 * length) == np.uint64(0)
+
+
+@leaf_kernel
 def _count_categories(
     text: NDArray[np.uint8],
     start: NDArray[np.int64],
@@ -251,33 +258,32 @@ def _count_categories(
     times: NDArray[np.int64],
 ) -> None:
     mask = np.uint64(slots.shape[1] - 1)
+    width = counts.shape[1]
+    cell_of = counts.reshape(-1)
     for j in range(rows.size):
-        row, cell, unseen = rows[j], cells[j], cells[j] + known[j]
+        column, flags = hashes[rows[j]], status[rows[j]]
+        table, first, unseen = slots[j], cells[j], cells[j] + known[j]
         for i in range(entry.size):
             e = entry[i]
             if e < 0:
                 continue
-            if status[row, i] != PRESENT:
-                counts[e, unseen + 1 + status[row, i] // INVALID] += 1
+            if flags[i] != PRESENT:
+                cell_of[np.uint64(e * width + unseen + 1 + flags[i] // INVALID)] += 1
                 continue
-            h = hashes[row, i]
-            slot, category = np.int64(h & mask), -1
-            while slots[j, slot] >= 0:
-                k = slots[j, slot]
-                if known_hash[j, k] == h and known_length[j, k] == length[row, i]:
-                    same, a, b = True, start[row, i], known_start[j, k]
-                    for x in range(known_length[j, k]):
-                        if text[a + x] != known_text[b + x]:
-                            same = False
-                            break
-                    if same:
-                        category = k
-                        break
-                slot = (slot + 1) & np.int64(mask)
+            h = column[i]
+            slot = h & mask
+            category = table[slot]
+            while category >= 0 and not (
+                known_hash[j, category] == h
+                and known_length[j, category] == length[rows[j], i]
+                and _same(known_text, known_start[j, category], text, start[rows[j], i], known_length[j, category])
+            ):
+                slot = (slot + np.uint64(1)) & mask
+                category = table[slot]
             if category >= 0:
-                counts[e, cell + category] += 1
+                cell_of[np.uint64(e * width + first + category)] += 1
                 continue
-            counts[e, unseen] += 1
+            cell_of[np.uint64(e * width + unseen)] += 1
             # the bottom-k sample: slots hold the row of a name's first occurrence, in no order
             worst, place = h, -1
             for k in range(found.shape[2]):
@@ -285,11 +291,11 @@ def _count_categories(
                 if f < 0:
                     worst, place = h, k
                     break
-                if hashes[row, f] == h:
+                if column[f] == h:
                     times[e, j, k] += 1
                     place = -2
                     break
-                if hashes[row, f] > worst:
-                    worst, place = hashes[row, f], k
+                if column[f] > worst:
+                    worst, place = column[f], k
             if place >= 0:
                 found[e, j, place], times[e, j, place] = i, 1

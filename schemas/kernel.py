@@ -16,7 +16,20 @@ def kernel(function: F) -> F:
     The machine code is cached beside the source, or in the user's cache folder, or where
     NUMBA_CACHE_DIR says; where none of them can be written it is compiled again at each start.
     """
+    return _compile(function)
+
+
+def leaf_kernel(function: F) -> F:
+    """A `kernel` that allocates no array: it works on those it is given, and returns none.
+
+    Its arrays are borrowed from the caller, so they aren't counted. In loops that hand arrays to
+    other kernels, counting them (atomic operations) costs as much as decoding a record does.
+    """
+    return _compile(function, _nrt=False)
+
+
+def _compile(function: F, **options: bool) -> F:
     try:
-        return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+        return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function))
     except RuntimeError:  # numba: "no locator available", neither folder is writable
-        return cast(F, numba.njit(nogil=True, error_model="numpy")(function))
+        return cast(F, numba.njit(nogil=True, error_model="numpy", **options)(function))
