@@ -28,7 +28,7 @@ def leaf_kernel(function: F) -> F:
     return _compile(function, _nrt=False)
 
 
-def _compile(function: F, **options: bool) -> F:
+def _compile(function: F, **options: Any) -> F:
     try:
         return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function))
     except RuntimeError:  # numba: "no locator available", neither folder is writable
