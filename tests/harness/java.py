@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.cache import cached
-from harness.missing import MissingService
+from harness.missing import MissingService, not_downloaded
 
 POM = Path(__file__).with_name("pom.xml")
 OLDEST_JAVA = 17
@@ -73,7 +73,8 @@ def _java_version(program: str) -> int:
 
 def _fetch_jars(folder: Path) -> None:
     if shutil.which("mvn"):
-        _maven("-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder}")
+        goal = ["-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime"]
+        _maven("Apache Kafka", *goal, f"-DoutputDirectory={folder}")
         return
     from jgo.maven import POM as ProjectModel  # noqa: N811 - a constant only by its spelling
     from jgo.maven import MavenContext
@@ -83,12 +84,13 @@ def _fetch_jars(folder: Path) -> None:
         for node in nodes:
             shutil.copy(node.dep.artifact.resolve(), folder)
     except (OSError, RuntimeError) as error:
-        raise _unreachable("Apache Kafka", error) from error
+        raise not_downloaded("Apache Kafka", str(error)) from error
 
 
 def _fetch_archive(folder: Path, group: str, name: str, version: str) -> Path:
     if shutil.which("mvn"):
-        _maven("dependency:copy", f"-Dartifact={group}:{name}:{version}:tar.gz:all", f"-DoutputDirectory={folder}")
+        artifact = f"{group}:{name}:{version}:tar.gz:all"
+        _maven(name, "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}")
         return next(folder.glob("*.tar.gz"))
     from jgo.maven import MavenContext
 
@@ -96,14 +98,10 @@ def _fetch_archive(folder: Path, group: str, name: str, version: str) -> Path:
         component = MavenContext(timeout=120).project(group, name).at_version(version)
         return Path(shutil.copy(component.artifact(classifier="all", packaging="tar.gz").resolve(), folder))
     except (OSError, RuntimeError) as error:
-        raise _unreachable(name, error) from error
+        raise not_downloaded(name, str(error)) from error
 
 
-def _maven(*arguments: str) -> None:
-    done = subprocess.run(["mvn", "-q", "-B", *arguments], capture_output=True, text=True)
+def _maven(what: str, *arguments: str) -> None:
+    done = subprocess.run(["mvn", "-q", "-B", "-Dstyle.color=never", *arguments], capture_output=True, text=True)
     if done.returncode:
-        raise _unreachable("Maven artifacts", RuntimeError(done.stdout.strip().splitlines()[-1:]))
-
-
-def _unreachable(what: str, error: Exception) -> MissingService:
-    return MissingService(f"{what} could not be downloaded, which is needed once (then it is cached): {error}")
+        raise not_downloaded(what, done.stdout.replace("[ERROR]", ""))

@@ -13,6 +13,14 @@ class MissingService(Exception):
     """A service can't be had here. The message says which, why, and how to get it."""
 
 
+def not_downloaded(what: str, why: str) -> MissingService:
+    """The error for something that is downloaded once and could not be."""
+    reason = next((line.strip() for line in why.splitlines() if line.strip()), "no reason given")
+    return MissingService(
+        f"{what} is not in .cache/services; run the tests once while connected to the network ({reason[:120]})"
+    )
+
+
 def services_required() -> bool:
     """True where a missing service is a failure: in CI, or when DRIFTBUS_REQUIRE_SERVICES is set."""
     return any(os.environ.get(name, "").lower() in {"1", "true", "yes"} for name in ("CI", "DRIFTBUS_REQUIRE_SERVICES"))

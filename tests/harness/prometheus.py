@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from harness.cache import cached
-from harness.missing import MissingService
+from harness.missing import MissingService, not_downloaded
 from harness.process import Child, free_ports
 
 
@@ -94,9 +94,7 @@ def _unpack(folder: Path) -> None:
     )
     packages = list(folder.glob("*.deb"))
     if done.returncode or not packages:
-        raise MissingService(
-            f"Prometheus could not be downloaded; run apt-get update first: {done.stderr.strip()[-200:]}"
-        )
+        raise not_downloaded("Prometheus", done.stderr or "apt-get update is needed first")
     for package in packages:
         subprocess.run(["dpkg", "-x", package, folder], check=True, capture_output=True)
         package.unlink()
