@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 from numpy.typing import NDArray
 
 from driftbus.schemas.columns import INVALID, NULL, PRESENT
 from driftbus.schemas.hashing import PADDING, hash_text
 from driftbus.schemas.kernel import kernel
+
+pc: Any = pyarrow.compute
+"""Its functions are made at run time, where type checkers can't see them."""
 
 NULLS = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from driftbus.stream.replay import Progress, Replay, Write
 from driftbus.stream.rows import blocks_of
 from driftbus.stream.survey import Wishes, check_column, guessed_label
 from driftbus.stream.table import BATCH_ROWS, Table, open_table
-from driftbus.stream.training import Training, make_profile, read_training
+from driftbus.stream.training import Training, make_profile, monitor_name, read_training, with_mapping
 
 STREAM = "predictions"
 
@@ -103,18 +102,20 @@ def prepare(
     Raises:
         ConfigError: a file can't be read, or a named column does not exist.
     """
+    table = open_table(data)
     base = _base_monitor(config, monitor)
     if base is not None:
-        wishes = _with_mapping(wishes, base[1])
+        mapped = base[1].predictions or base[1].features or base[1].labels
+        assert mapped is not None
+        wishes = with_mapping(wishes, mapped, table.names)
         segments = segments or tuple(base[1].segments)
-    table = open_table(data)
     training = read_training(reference, _wishes_for(reference, table, replace(wishes, untimed=every_ms is not None)))
     for segment in segments:
         check_column(segment, table.names, table.name, "--segment")
     timeline = _timeline(table, training, wishes, every_ms)
     if not timeline.time_ms.size:
         raise ConfigError(f"{table.path} has no rows")
-    name = base[0] if base else re.sub(r"[^A-Za-z0-9._-]+", "-", data.name.split(".", 1)[0])[:100] or "file"
+    name = base[0] if base else monitor_name(data)
     notes = [*training.notes, *table.notes, *timeline.notes]
     left_out = _left_out(training, table, timeline.column)
     profile = make_profile(training, name, STREAM, columns=_watched(training, table, timeline.column, wishes, left_out))
@@ -160,22 +161,6 @@ def _base_monitor(config: Config | None, monitor: str) -> tuple[str, MonitorConf
         )
     name = monitor or next(iter(config.monitors))
     return name, config.monitors[name]
-
-
-def _with_mapping(wishes: Wishes, monitor: MonitorConfig) -> Wishes:
-    """The mapping of a monitor, where the command line says nothing else."""
-    mapped = monitor.predictions or monitor.features or monitor.labels
-    assert mapped is not None
-    return replace(
-        wishes,
-        time=wishes.time or mapped.time,
-        id=wishes.id or mapped.id,
-        score=wishes.score or mapped.score,
-        prediction=wishes.prediction or mapped.prediction,
-        label=wishes.label or mapped.label,
-        ignore=(*wishes.ignore, *mapped.ignore, *([mapped.version] if mapped.version else [])),
-        categorical=(*wishes.categorical, *mapped.categorical),
-    )
 
 
 def _version(base: tuple[str, MonitorConfig] | None, table: Table) -> str:

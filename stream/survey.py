@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from driftbus.detectors.profile import Role
 from driftbus.detectors.reference import MOST_CATEGORIES, CategoryData, NumericData
 from driftbus.schemas.columns import INVALID, MISSING_TIME, NULL, PRESENT
 from driftbus.schemas.errors import ConfigError
-from driftbus.stream.cells import is_number, is_text, numbers, texts
+from driftbus.stream.cells import is_number, is_text, numbers, pc, texts
 from driftbus.stream.timecells import TimeForm, guess_time, times
 
 Data = NumericData | CategoryData

@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from driftbus.schemas.columns import MISSING_TIME
-from driftbus.stream.cells import is_number, is_text, numbers, texts
+from driftbus.stream.cells import is_number, is_text, numbers, pc, texts
 
 Order = Literal["ymd", "dmy", "mdy"]
 

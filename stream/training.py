@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.reference import NumericData, build_profile
+from driftbus.schemas.config import StreamConfig
 from driftbus.schemas.errors import ConfigError
 from driftbus.stream.survey import Data, Survey, Wishes, survey
 from driftbus.stream.table import BATCH_ROWS, Table, open_table
@@ -66,6 +68,25 @@ def read_training(path: Path, wishes: Wishes) -> Training:
     return Training(path.name, found.rows, found, notes=[*notes, *found.notes])
 
 
+def with_mapping(wishes: Wishes, stream: StreamConfig, names: Collection[str]) -> Wishes:
+    """A stream's mapping, where nothing else is wished, as far as a file has its fields."""
+
+    def known(wish: str, mapped: str) -> str:
+        return wish or (mapped if mapped in names else "")
+
+    meta = (*stream.ignore, *([stream.version] if stream.version else []), *stream.where)
+    return replace(
+        wishes,
+        time="" if wishes.untimed else known(wishes.time, stream.time),
+        id=known(wishes.id, stream.id),
+        score=known(wishes.score, stream.score),
+        prediction=known(wishes.prediction, stream.prediction),
+        label=known(wishes.label, stream.label),
+        ignore=(*wishes.ignore, *(name for name in meta if name in names)),
+        categorical=(*wishes.categorical, *stream.categorical),
+    )
+
+
 def make_profile(
     training: Training,
     monitor: str,
@@ -111,6 +132,11 @@ def load_profile(path: Path) -> Profile:
         raise ConfigError(
             f"{path} is no profile: {e}", fix=f"make one with `driftbus profile TRAIN.csv --out {path}`"
         ) from e
+
+
+def monitor_name(path: Path) -> str:
+    """A monitor named after a file."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".", 1)[0])[:100] or "file"
 
 
 def save_profile(profile: Profile, path: Path) -> None:
