@@ -29,6 +29,7 @@ from driftbus.schemas.events import DriftEvent, RetrainTrigger
 from driftbus.schemas.registry import open_resolver
 from driftbus.stream.driver import Driver
 from driftbus.stream.plan import build_plans
+from driftbus.stream.topics import create_topics
 from harness.broker import Broker
 from harness.process import Child, free_ports, wait_for
 
@@ -47,7 +48,7 @@ SCHEMA: dict[str, Any] = {
     ],
 }
 MONITOR = "credit"
-WORKER = [sys.executable, "-m", "driftbus.stream.cli.main", "run", "-c"]
+WORKER = [sys.executable, "-m", "driftbus", "run", "-c"]
 
 
 def rows(count: int, seed: int, drift_at: int, step_ms: int = 20) -> list[dict[str, Any]]:
@@ -137,17 +138,7 @@ class Scenario:
         self.profile = profile(rows(4000, seed=1, drift_at=4000))
         (self.home / "profile.json").write_text(json.dumps(self.profile.to_dict()))
         self.config = Config.model_validate(self._document())
-        names = self.config.topics
-        for name, partitions, compact in [
-            (names.summaries, names.summaries_partitions, False),
-            (names.drift, 1, False),
-            (names.retrain, 1, False),
-            (names.deadletter, 1, False),
-            (names.state, 1, True),
-            (names.profiles, 1, True),
-        ]:
-            policy = {"cleanup.policy": "compact"} if compact else {}
-            self.kafka.create_topic(name, partitions=partitions, config=policy, unique=False)
+        create_topics(self.kafka.admin, self.config)
         self.log: list[list[bytes]] = [[] for _ in range(self.partitions)]
         self.workers: list[Worker] = []
 

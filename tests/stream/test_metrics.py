@@ -1,0 +1,52 @@
+"""Metrics: bounded labels, and series that go when their partition or monitor goes."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+
+from driftbus.stream.metrics import OTHER, ColumnState, Metrics, worst
+
+
+def labels(registry: CollectorRegistry, name: str, label: str) -> set[str]:
+    return {s.labels[label] for m in registry.collect() for s in m.samples if s.name == name}
+
+
+def test_columns_beyond_the_limit_share_a_label() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, columns=2)
+    states = {f"c{i}": ColumnState(score=i / 10, severity="severe" if i == 7 else "") for i in range(500)}
+    metrics.show_columns("credit", "predictions", states)
+    assert labels(registry, "driftbus_drift_state", "column") == {"c0", "c1", OTHER}
+    where = {"monitor": "credit", "stream": "predictions", "column": OTHER}
+    assert registry.get_sample_value("driftbus_drift_state", where) == 3
+    assert registry.get_sample_value("driftbus_drift_score", where) == 49.9
+
+
+def test_unknown_figures_are_not_shown_as_zero() -> None:
+    registry = CollectorRegistry()
+    Metrics(registry).show_columns("credit", "predictions", {"c": ColumnState()})
+    assert labels(registry, "driftbus_drift_score", "column") == set()
+    assert labels(registry, "driftbus_drift_state", "column") == {"c"}
+
+
+def test_series_go_with_their_monitor_and_partition() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    for monitor in ("a", "b"):
+        metrics.panes.labels(monitor, "predictions").inc()
+        metrics.show_open(monitor, ["minor", "minor"])
+        metrics.show_columns(monitor, "predictions", {"c": ColumnState(1.0, "minor", 0.5)})
+    metrics.lag.labels("t", 0).set(1)
+    metrics.lag.labels("t", 1).set(1)
+    metrics.forget_monitor("a")
+    metrics.forget_partition("t", 0)
+    assert labels(registry, "driftbus_consumer_lag", "partition") == {"1"}
+    left = {s.labels["monitor"] for m in registry.collect() for s in m.samples if "monitor" in s.labels}
+    assert left == {"b"}
+    assert registry.get_sample_value("driftbus_open_episodes", {"monitor": "b", "severity": "minor"}) == 2
+
+
+def test_worst_of_each_figure() -> None:
+    states = [ColumnState(0.1, "minor", None), ColumnState(None, "severe", 0.2), ColumnState(0.3, "", 0.1)]
+    assert worst(states) == ColumnState(0.3, "severe", 0.2)
+    assert worst([]) == ColumnState()
