@@ -98,7 +98,7 @@ def read_config(path: str | Path, env: Mapping[str, str]) -> tuple[Config | None
     if found:
         return None, found
     values = _plain(tree)
-    found = [*_tagged(tree), *_override(values, env), *_files(values, tree, Path(path).resolve().parent)]
+    found = [*_tagged(tree), *apply_environment(values, env), *_files(values, tree, Path(path).resolve().parent)]
     try:
         config = Config.model_validate(values)
     except ValidationError as e:
@@ -162,7 +162,8 @@ def _tagged(node: Any, path: _Path = ()) -> Iterator[Problem]:
             yield from _tagged(value, here)
 
 
-def _override(values: dict[str, Any], env: Mapping[str, str]) -> list[Problem]:
+def apply_environment(values: dict[str, Any], env: Mapping[str, str]) -> list[Problem]:
+    """Override the plain values of a configuration by the environment; what can't be read of it."""
     found = []
     for variable, (section, key) in ENVIRONMENT.items():
         value, file = env.get(variable), env.get(f"{variable}_FILE") if key == "password" else None

@@ -74,7 +74,15 @@ def decode_one(value: bytes | None, headers: Headers, resolver: Resolver) -> Any
     if value is None:
         raise DecodeError("null_value", "the record has no value")
     schema, body = schema_and_body(value, headers, resolver)
-    return read_body(body, _parsed(schema))
+    return read_body(body, parsed(schema))
+
+
+def parsed(schema: WriterSchema) -> Any:
+    """A schema with everything it refers to, parsed by fastavro."""
+    named: dict[str, Any] = {}
+    for text in schema.references:
+        parse_schema(json.loads(text), named_schemas=named)
+    return parse_schema(json.loads(schema.text), named_schemas=named)
 
 
 def read_body(body: bytes, schema: Any) -> Any:
@@ -144,10 +152,3 @@ def _framing(value: bytes) -> tuple[SchemaKey, bytes]:
     if value[:2] == b"\xc3\x01" and len(value) >= 10:
         return by_fingerprint(value[2:10]), value[10:]
     return SchemaKey(UNFRAMED), value
-
-
-def _parsed(schema: WriterSchema) -> Any:
-    named: dict[str, Any] = {}
-    for text in schema.references:
-        parse_schema(json.loads(text), named_schemas=named)
-    return parse_schema(json.loads(schema.text), named_schemas=named)

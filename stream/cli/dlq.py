@@ -192,7 +192,7 @@ def _send(config: Config, chosen: list[Stored], now: bool) -> None:
         arguments: dict[str, Any] = {"partition": letter.partition, "on_delivery": delivered}
         if not now and letter.timestamp_ms >= 0:
             arguments["timestamp"] = letter.timestamp_ms
-        headers = [(name, value) for name, value in letter.headers if not name.startswith(_OURS)]
+        headers: list[tuple[str, str | bytes | None]] = [h for h in letter.headers if not h[0].startswith(_OURS)]
         while True:
             try:
                 producer.produce(letter.topic, letter.value, letter.key, headers=headers, **arguments)
