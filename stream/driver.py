@@ -6,6 +6,7 @@ is a function call instead of a topic.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,12 +69,16 @@ class Driver:
                     decided += self._judge(summariser.force(last + topic.lateness + 1))
         return decided
 
-    def rest(self) -> list[Decided]:
-        """The logs may go on: judge what a live worker judges on idle topics, open ranges as they stand."""
+    def rest(self, sources: Iterable[tuple[str, int]]) -> list[Decided]:
+        """Nothing more comes of these partitions now: judge what a live worker judges when they are idle.
+
+        Their open ranges are judged as they stand, and they don't hold up others.
+        """
+        idle = [self.summarisers[source] for source in sources]
         decided: list[Decided] = []
-        for summariser in self.summarisers.values():
+        for summariser in idle:
             decided += self._judge(summariser.preview())
-        for summariser in self.summarisers.values():
+        for summariser in idle:
             decided += self._judge(summariser.force())
         return decided
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -104,6 +104,12 @@ class History:
         for group, columns in views:
             for view in columns:
                 self.curves.setdefault((group, view.column), Curve()).add(view.psi)
+
+    def only(self, monitors: Collection[str]) -> None:
+        """Forget what other monitors said."""
+        self.episodes = {i: e for i, e in self.episodes.items() if e.opened.monitor in monitors}
+        self.triggers = [t for t in self.triggers if t.monitor in monitors]
+        self.curves = {key: curve for key, curve in self.curves.items() if key[0].monitor in monitors}
 
     def incidents(self) -> list[list[Episode]]:
         """Episodes that overlap in time, together."""

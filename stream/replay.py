@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +58,9 @@ class Replay:
         self._take(self.driver.finish())
         self.sample()
 
-    def rest(self) -> None:
-        """The records end here for now: judge what a live worker would have judged on an idle topic."""
-        self._take(self.driver.rest())
-        self.sample()
+    def rest(self, sources: Iterable[tuple[str, int]]) -> None:
+        """Nothing more comes of these partitions: judge what a live worker judges when they are idle."""
+        self._take(self.driver.rest(sources))
 
     def late(self) -> int:
         """Rows that came too late to be judged, over all streams."""

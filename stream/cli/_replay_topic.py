@@ -1,0 +1,61 @@
+"""``driftbus replay -c driftbus.yaml``: the part that meets the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import driftbus
+from driftbus.schemas.config import Config, format_duration
+from driftbus.schemas.events import DriftEvent
+from driftbus.stream.cli._replaying import events_to, progress, say_result, speaker
+from driftbus.stream.filetimes import when
+from driftbus.stream.judge import Decided
+from driftbus.stream.sources import parse_point
+from driftbus.stream.topicreplay import TopicReplay, prepare
+
+
+def run(config: Config, monitor: str, from_: str, to: str, out: Path | None, fail_on_drift: bool) -> int | None:
+    """Replay, say what there is to say, and give the exit code."""
+    topics = prepare(config, monitor, parse_point(from_, "--from"), parse_point(to, "--to"))
+    say = speaker(out)
+    chosen = [monitor] if monitor else sorted(topics.plans.monitors)
+    for line in _introduction(topics, chosen):
+        say(line)
+    with events_to(out) as write, progress(topics.reader.records, "records") as done:
+
+        def mine(event: Decided) -> None:
+            if event.monitor in chosen:
+                write(event)
+
+        replay = topics.run(mine, done)
+    history = replay.history
+    for reason, count in history.rejected.items():
+        topic, partition, offset, message = history.first_rejected[reason]
+        first = f"{topic}[{partition}] {offset}: {message}"
+        say(f"  note      {count:,} records not counted ({reason}), the first is {first}")
+    if late := replay.late():
+        say(f"  note      {late:,} records came too late to be judged")
+    history.only(chosen)
+    profiles = [topics.profiles[name, stream] for name in chosen for stream in topics.config.monitors[name].streams]
+
+    def place(event: DriftEvent) -> str:
+        around = (event.since_high_ms - event.since_low_ms) // 2
+        return f"since {when(event.since_ms)}" + (f" (±{format_duration(around)})" if around else "")
+
+    say_result(say, history, profiles, place)
+    if out is None:
+        say("  next: add --out events.jsonl  ·  driftbus run")
+    return 1 if fail_on_drift and history.episodes else None
+
+
+def _introduction(topics: TopicReplay, chosen: list[str]) -> list[str]:
+    title = click.style(f"driftbus {driftbus.__version__}", bold=True)
+    read = ", ".join(f"{topic} ({partitions} partitions)" for topic, partitions in topics.topics.items())
+    lines = [f"{title}  {read}, {topics.reader.records:,} records"]
+    for name in chosen:
+        pane = format_duration(topics.config.pane_ms(name))
+        columns = sum(len(topics.profiles[name, s].columns) for s in topics.config.monitors[name].streams)
+        lines.append(f"  using     {name}: {columns} columns · pane {pane}")
+    return [*lines, *(f"  note      {note}" for note in topics.notes)]
