@@ -29,9 +29,10 @@ class AvscFiles:
         self._key = key
         path = Path(path)
         folder = path if path.is_dir() else path.parent
-        texts = {
-            file: self._read(file) for file in sorted({*folder.glob("*.avsc"), *([] if path.is_dir() else [path])})
-        }
+        files = list(folder.glob("*.avsc"))
+        if not path.is_dir() and path not in files:
+            files.append(path)
+        texts = {file: self._read(file) for file in sorted(files)}
         if not texts:
             raise ConfigError(f"no .avsc file in {path}", key=key)
         self._types = {name: text for file in texts for name, text in _defined(texts[file])}
@@ -77,7 +78,7 @@ class AvscFiles:
 
         place(schema)
         try:
-            return parse_schema(schema, references)
+            return parse_schema(json.dumps(schema), map(json.dumps, references))
         except DecodeError as error:
             raise ConfigError(f"{file}: {error}", key=self._key) from None
 

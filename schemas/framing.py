@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbus.schemas.errors import DecodeError
-from driftbus.schemas.kernel import kernel
+from driftbus.schemas.kernel import leaf_kernel
 
 SCHEMA_ID_HEADER = "__value_schema_id"
 """Record header in which newer Confluent clients put the schema's GUID or id; the value is then bare Avro."""
@@ -90,7 +90,7 @@ def header_key(headers: Iterable[tuple[str, bytes | None]]) -> SchemaKey | None:
     return None
 
 
-@kernel
+@leaf_kernel
 def _read_frames(
     text: NDArray[np.uint8],
     starts: NDArray[np.int64],

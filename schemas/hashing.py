@@ -11,7 +11,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from driftbus.schemas.kernel import kernel
+from driftbus.schemas.kernel import leaf_kernel
 
 PADDING = 16
 """Bytes that must follow the last one a kernel reads: loads are eight bytes wide."""
@@ -44,14 +44,14 @@ load_f64 = _unaligned_load(types.float64, ir.DoubleType())
 load_f32 = _unaligned_load(types.float32, ir.FloatType())
 
 
-@kernel
+@leaf_kernel
 def hash_text(text: NDArray[np.uint8], start: int, length: int) -> tuple[np.uint64, bool]:
     """(hash, only ASCII) of text[start : start + length]; reads up to 7 bytes beyond.
 
     Multiplicative, eight bytes a step; a bijection of each word, so that texts of one length up
     to 8 bytes never collide. Not for adversaries.
     """
-    value = np.uint64(length) * _SEED
+    value = np.uint64(length + 1) * _SEED
     seen = np.uint64(0)
     at, end = start, start + length
     while at + 8 <= end:
@@ -71,7 +71,7 @@ def hash_text(text: NDArray[np.uint8], start: int, length: int) -> tuple[np.uint
     return value, (seen & _NOT_ASCII) == np.uint64(0)
 
 
-@kernel
+@leaf_kernel
 def _hash_all(text: NDArray[np.uint8], ends: NDArray[np.int64], out: NDArray[np.uint64]) -> None:
     start = 0
     for i in range(ends.size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections import OrderedDict
@@ -63,7 +64,8 @@ class Registry:
 
     Args:
         config: address, credentials, CA, timeout.
-        monotonic, sleep: the clock, replaced in tests.
+        monotonic, sleep: the clock.
+        transport: how requests travel, None for the network.
 
     Raises:
         ConfigError: the address or the CA can't be used.
@@ -75,6 +77,7 @@ class Registry:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._monotonic, self._sleep = monotonic, sleep
         self._timeout_s = config.timeout / 1000
@@ -87,9 +90,10 @@ class Registry:
         try:
             self._http = httpx.Client(
                 auth=auth,
-                verify=config.ca or True,
+                verify=ssl.create_default_context(cafile=config.ca) if config.ca else True,
                 headers={"Accept": _ACCEPT},
                 limits=httpx.Limits(max_connections=4),
+                transport=transport,
             )
         except OSError as error:
             raise ConfigError(f"can't read {config.ca}: {error}", key="registry.ca") from None
@@ -202,9 +206,7 @@ class Registry:
             if place in texts:
                 continue
             if place in path or len(texts) + len(path) >= MAX_REFERENCES:
-                raise DecodeError(
-                    "bad_schema", f"the references of {place[0]} version {place[1]} go in circles or too far"
-                )
+                raise DecodeError("bad_schema", f"the references of {place[0]} version {place[1]} go round or too far")
             try:
                 found = self._get(f"/subjects/{_quoted(place[0])}/versions/{place[1]}")
             except _NotFound as error:

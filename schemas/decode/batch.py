@@ -14,7 +14,7 @@ from driftbus.schemas.avsc import WriterSchema, parse_schema
 from driftbus.schemas.columns import PRESENT, Block, Projection, allocate
 from driftbus.schemas.decode.compile import Program, compile_program
 from driftbus.schemas.decode.faults import REASONS
-from driftbus.schemas.decode.machine import run
+from driftbus.schemas.decode.machine import DEPTH, run
 from driftbus.schemas.decode.opcodes import UNFORMATTED
 from driftbus.schemas.errors import DecodeError
 from driftbus.schemas.framing import BY_FINGERPRINT, UNFRAMED, SchemaKey, group_by_schema, header_key
@@ -266,6 +266,7 @@ class _Batch:
             self.faults,
             self.fault_pc,
             self.fault_at,
+            np.empty((3, DEPTH), np.int64),
         )
         if not failed:
             return rows[:0]

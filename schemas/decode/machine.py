@@ -33,18 +33,19 @@ from driftbus.schemas.decode.reading import (
     write_uuid,
 )
 from driftbus.schemas.hashing import hash_text, load_f32, load_f64, load_u64
-from driftbus.schemas.kernel import kernel
+from driftbus.schemas.kernel import leaf_kernel
 
 DEPTH = 256
 """Open arrays, maps and nested records of recursive types; deeper ones are refused."""
 ITEMS = 100_000
 """Items without bytes of their own (``array<null>``) that one record may hold."""
 
+_RETURN, _LEFT, _END = 0, 1, 2
 _MISSING = int(MISSING_TIME)
 _U = np.uint64
 
 
-@kernel
+@leaf_kernel
 def _same(text: NDArray[np.uint8], a: int, b: int, length: int) -> bool:
     while length >= 8:
         if load_u64(text, a) != load_u64(text, b):
@@ -55,7 +56,7 @@ def _same(text: NDArray[np.uint8], a: int, b: int, length: int) -> bool:
     return bool((load_u64(text, a) ^ load_u64(text, b)) << np.uint64(64 - 8 * length) == np.uint64(0))
 
 
-@kernel
+@leaf_kernel
 def _find_name(
     code: NDArray[np.int64], table: int, guess: int, text: NDArray[np.uint8], literals: int, at: int, length: int
 ) -> int:
@@ -75,7 +76,7 @@ def _find_name(
     return as_int(-1)
 
 
-@kernel
+@leaf_kernel
 def run(
     code: NDArray[np.int64],
     text: NDArray[np.uint8],
@@ -96,6 +97,7 @@ def run(
     faults: NDArray[np.uint8],
     fault_pc: NDArray[np.int64],
     fault_at: NDArray[np.int64],
+    frames: NDArray[np.int64],
 ) -> int:
     """Decode text[starts[row] : ends[row]] for each of `rows` into their cells.
 
@@ -105,13 +107,11 @@ def run(
     Args:
         literals: where the program's literals stand in `text`.
         slots_at: where its slots stand; rows[i] uses `slots` of them from i * slots on.
+        frames: int64[3, DEPTH], room to work in.
 
     Returns:
         How many records could not be read.
     """
-    frame_pc = np.empty(DEPTH, np.int64)
-    frame_left = np.empty(DEPTH, np.int64)
-    frame_end = np.empty(DEPTH, np.int64)
     bad = 0
     last_table, last_entry = as_int(-1), as_int(0)
     for i in range(rows.size):
@@ -257,15 +257,15 @@ def run(
                     pc += 2
                 at = after + length
             elif instruction == op.NEXT:
-                frame_left[depth - 1] -= 1
-                if frame_left[depth - 1] > 0:
-                    pc = as_int(frame_pc[depth - 1]) + 4
+                frames[_LEFT, depth - 1] -= 1
+                if frames[_LEFT, depth - 1] > 0:
+                    pc = as_int(frames[_RETURN, depth - 1]) + 4
                 else:
                     depth -= 1
-                    if frame_end[depth] >= 0 and frame_end[depth] != at:
+                    if frames[_END, depth] >= 0 and frames[_END, depth] != at:
                         fault = BAD_LENGTH
                         break
-                    pc = as_int(frame_pc[depth])
+                    pc = as_int(frames[_RETURN, depth])
             elif instruction == op.END:
                 if at != end:
                     fault = TRAILING_BYTES
@@ -572,9 +572,9 @@ def run(
                     if depth == DEPTH:
                         fault = TOO_DEEP
                         break
-                    frame_pc[depth] = pc
-                    frame_left[depth] = count
-                    frame_end[depth] = block_end
+                    frames[_RETURN, depth] = pc
+                    frames[_LEFT, depth] = count
+                    frames[_END, depth] = block_end
                     depth += 1
                     at = after
                     pc += 4
@@ -582,12 +582,12 @@ def run(
                 if depth == DEPTH:
                     fault = TOO_DEEP
                     break
-                frame_pc[depth] = pc + 2
+                frames[_RETURN, depth] = pc + 2
                 depth += 1
                 pc = as_int(code[pc + 1])
             elif instruction == op.RETURN:
                 depth -= 1
-                pc = as_int(frame_pc[depth])
+                pc = as_int(frames[_RETURN, depth])
             elif instruction == op.MARK:
                 mark = at
                 pc += 1

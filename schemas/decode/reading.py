@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from driftbus.schemas.columns import MISSING_TIME
 from driftbus.schemas.decode.faults import BAD_LENGTH, BAD_VARINT, TRUNCATED
 from driftbus.schemas.hashing import load_u64
-from driftbus.schemas.kernel import kernel
+from driftbus.schemas.kernel import leaf_kernel
 
 Bytes = NDArray[np.uint8]
 as_int = cast(Callable[[Any], int], np.int64)
@@ -26,7 +26,7 @@ _LARGEST_TIME = 8_640_000_000_000_000
 _LONGEST = 0x7FFFFFFF
 
 
-@kernel
+@leaf_kernel
 def read_long(text: Bytes, at: int, end: int) -> tuple[int, int]:
     """A zigzag varint of at most 64 bits."""
     if at < end:
@@ -36,7 +36,7 @@ def read_long(text: Bytes, at: int, end: int) -> tuple[int, int]:
     return _read_long_bytes(text, at, end)
 
 
-@kernel
+@leaf_kernel
 def _read_long_bytes(text: Bytes, at: int, end: int) -> tuple[int, int]:
     value = np.uint64(0)
     for shift in range(0, 70, 7):
@@ -52,7 +52,7 @@ def _read_long_bytes(text: Bytes, at: int, end: int) -> tuple[int, int]:
     return as_int(value >> np.uint64(1)) ^ -as_int(value & np.uint64(1)), at
 
 
-@kernel
+@leaf_kernel
 def read_length(text: Bytes, at: int, end: int) -> tuple[int, int]:
     """The length of a string or of bytes, which then lie within the record."""
     length, after = read_long(text, at, end)
@@ -65,7 +65,7 @@ def read_length(text: Bytes, at: int, end: int) -> tuple[int, int]:
     return length, after
 
 
-@kernel
+@leaf_kernel
 def is_ascii(text: Bytes, start: int, length: int) -> bool:
     at, end = start, start + length
     seen = np.uint64(0)
@@ -77,7 +77,7 @@ def is_ascii(text: Bytes, start: int, length: int) -> bool:
     return bool((seen & np.uint64(0x8080808080808080)) == np.uint64(0))
 
 
-@kernel
+@leaf_kernel
 def is_utf8(text: Bytes, start: int, length: int) -> bool:
     """RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF."""
     at, end = start, start + length
@@ -112,7 +112,7 @@ def is_utf8(text: Bytes, start: int, length: int) -> bool:
     return True
 
 
-@kernel
+@leaf_kernel
 def time_of_long(value: int, multiply: int, divide: int) -> int:
     """Milliseconds of a whole number of units, rounded down."""
     limit = _LARGEST_TIME // multiply
@@ -122,14 +122,14 @@ def time_of_long(value: int, multiply: int, divide: int) -> int:
     return value if -_LARGEST_TIME <= value <= _LARGEST_TIME else _MISSING
 
 
-@kernel
+@leaf_kernel
 def time_of_double(value: float, multiply: int, divide: int) -> int:
     """Milliseconds of a number of units, to the nearest."""
     scaled = np.floor(value * multiply / divide + 0.5)
     return as_int(scaled) if abs(scaled) <= _LARGEST_TIME else as_int(_MISSING)
 
 
-@kernel
+@leaf_kernel
 def _digits(text: Bytes, at: int, count: int) -> int:
     value = 0
     for i in range(at, at + count):
@@ -140,7 +140,7 @@ def _digits(text: Bytes, at: int, count: int) -> int:
     return value
 
 
-@kernel
+@leaf_kernel
 def _days(year: int, month: int, day: int) -> int:
     """Days from 1970-01-01 in the proleptic Gregorian calendar (Hinnant's days_from_civil)."""
     year -= 1 if month <= 2 else 0
@@ -150,7 +150,7 @@ def _days(year: int, month: int, day: int) -> int:
     return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
 
 
-@kernel
+@leaf_kernel
 def _zone_ms(text: Bytes, at: int, end: int) -> int:
     """Offset from UTC in ms; `_MISSING` when it is none. No zone is UTC."""
     if at == end:
@@ -169,7 +169,7 @@ def _zone_ms(text: Bytes, at: int, end: int) -> int:
     return _MISSING
 
 
-@kernel
+@leaf_kernel
 def time_of_text(text: Bytes, start: int, length: int) -> int:
     """Milliseconds of ``2024-02-29``, ``2024-02-29T12:30``, ``2024-02-29 12:30:59.123456+01:00``; else missing."""
     end = start + length
@@ -209,7 +209,7 @@ def time_of_text(text: Bytes, start: int, length: int) -> int:
     return midnight + ((hour * 60 + minute) * 60 + second) * 1000 + milli - zone
 
 
-@kernel
+@leaf_kernel
 def decimal_of(text: Bytes, start: int, length: int, scale: int) -> float:
     """A big-endian two's complement integer / 10**scale; exact to a double up to 2**53 and scale 22, else a few ulp."""
     if length == 0:
@@ -236,7 +236,7 @@ def decimal_of(text: Bytes, start: int, length: int, scale: int) -> float:
     return value / power
 
 
-@kernel
+@leaf_kernel
 def write_long(text: Bytes, at: int, value: int) -> int:
     """The decimal digits of an integer into text[at:]; returns how many bytes, at most 20."""
     first = at
@@ -256,7 +256,7 @@ def write_long(text: Bytes, at: int, value: int) -> int:
     return at + digits - first
 
 
-@kernel
+@leaf_kernel
 def write_uuid(text: Bytes, at: int, start: int) -> int:
     """16 bytes as the 36 characters of a UUID into text[at:]."""
     first = at

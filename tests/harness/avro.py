@@ -150,9 +150,7 @@ def values(node: Node, depth: int = 5) -> st.SearchStrategy[Any]:
         chosen = indexes or [next((i for i, b in enumerate(node.branches) if b.kind == "null"), 0)]
         return st.sampled_from(chosen).flatmap(lambda i: _branch(node, i, depth))
     if node.kind == "record":
-        return st.fixed_dictionaries(
-            {name: st.deferred(lambda c=child: values(c, depth - 1)) for name, child, _ in node.fields}
-        )
+        return st.fixed_dictionaries({name: _later(child, depth - 1) for name, child, _ in node.fields})
     if node.kind == "array":
         return st.lists(values(node.item, depth - 1), max_size=3) if depth > 0 else st.just([])
     if node.kind == "map":
@@ -171,6 +169,10 @@ def values(node: Node, depth: int = 5) -> st.SearchStrategy[Any]:
         "enum": st.integers(0, len(node.symbols) - 1),
     }
     return simple[node.kind]
+
+
+def _later(node: Node, depth: int) -> st.SearchStrategy[Any]:
+    return st.deferred(lambda: values(node, depth))
 
 
 def _branch(node: Node, i: int, depth: int) -> st.SearchStrategy[Branch]:
