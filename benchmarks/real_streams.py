@@ -11,7 +11,6 @@ import gzip
 import io
 import sys
 import zipfile
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -28,6 +27,7 @@ Table = dict[str, list[str]]
 DRIFTING = ("car_value", "loan_length", "salary_range", "repaid_loan_on_prev_car", "y_pred_proba")
 CONTROLS = ("debt_to_income_ratio", "driver_tenure", "size_of_downpayment")
 CATEGORICAL = ("salary_range", "repaid_loan_on_prev_car", "size_of_downpayment")
+SPLITS = 20
 ROLES = {"y_pred_proba": "score", "y_pred": "prediction"}
 
 
@@ -97,57 +97,52 @@ def car_loan(folder: Path, pane: int = 32) -> None:
     settings = settings_for(len(names), 523.152, pane)
     profile = build_profile("car_loan", "predictions", subset(reference, names, everything), ordered=True)
     found = run(profile, subset(analysis, names, everything), pane, settings)
-    print(f"car_loan, pane {pane}, divisor {settings.divisor:.0f}: rows after 25,000 at which an episode opened")
+    print(f"car_loan, pane {pane}, divisor {settings.divisor:.0f}: episodes, in rows after 25,000")
     for name in names:
-        events = [t for t in found if t.column == name]
-        text = ", ".join(
-            f"{t.status} {(t.opened_tick + 1) * pane - 25_000 if t.status == 'opened' else ''} {t.severity} {t.detector}"
-            f" {t.what} {t.direction} {t.category} PSI {t.effect:.3f}"
-            + (
-                f" since {t.since_tick * pane} [{t.since_low_tick * pane}, {t.since_high_tick * pane}]"
-                if t.status == "opened"
-                else ""
-            )
-            for t in events
-        )
+        text = "; ".join(describe(t, pane, 25_000) for t in found if t.column == name)
         print(f"  {name:26s} {text or 'stable'}")
     print("  volume", [t.status for t in found if t.aspect == "volume"])
-    runs, episodes = 20, []
-    for seed in range(runs):
+    said = []
+    for seed in range(SPLITS):
         rows = np.random.default_rng(seed).permutation(50_000)
-        half = build_profile("car_loan", "predictions", subset(reference, names, np.sort(rows[:25_000])), ordered=True)
-        episodes += run(half, subset(reference, names, np.sort(rows[25_000:])), pane, settings)
+        first, second = np.sort(rows[:25_000]), np.sort(rows[25_000:])
+        half = build_profile("car_loan", "predictions", subset(reference, names, first), ordered=True)
+        said += run(half, subset(reference, names, second), pane, settings)
     print(
-        f"  reference split at random, {runs} seeds: {len(episodes)} transitions",
-        [(t.column, t.detector) for t in episodes],
+        f"  reference split at random, {SPLITS} seeds: {len(said)} transitions", *(describe(t, pane, 0) for t in said)
     )
 
 
+def describe(transition: Transition, pane: int, origin: int) -> str:
+    """One transition in a few words, its rows counted from `origin`."""
+    t = transition
+    text = f"{t.status} {t.severity} {t.detector} {t.what} {t.category} {t.direction} PSI {t.effect:.2f}"
+    if t.status != "opened":
+        return text
+    row, since, low, high = (
+        tick * pane - origin for tick in (t.opened_tick + 1, t.since_tick, t.since_low_tick, t.since_high_tick)
+    )
+    return f"at {row} {text} since {since} [{low}, {high}]"
+
+
 def sanity(name: str, table: Table, names: Sequence[str], warm: int, pane: int, known: Sequence[int]) -> None:
+    """Rates of transitions, undivided and with a budget; rows before `warm` are the reference."""
     length = len(table[names[0]])
     profile = build_profile(name, "features", subset(table, names, np.arange(warm)), ordered=True)
     stream = subset(table, names, np.arange(warm, length))
     thousands = (length - warm) * len(names) / 1000
-    for label, budget in (("undivided", None), ("budget 1/week", 1.0)):
+    for label, budget in (("undivided", None), ("1 a week", 1.0)):
         found = run(profile, stream, pane, settings_for(len(names), 3600.0, pane, budget))
         found = [t for t in found if t.aspect != "volume"]
-        rates = {
-            status: sum(t.status == status for t in found) / thousands for status in ("opened", "escalated", "closed")
-        }
-        print(f"{name}, pane {pane}, {label}: per 1k rows and column", {k: round(v, 3) for k, v in rates.items()})
+        rates = [f"{s} {sum(t.status == s for t in found) / thousands:.3f}" for s in ("opened", "escalated", "closed")]
+        print(f"{name}, pane {pane}, {label}: per 1k rows and column", *rates)
+        rows = [(warm + (t.opened_tick + 1) * pane, t) for t in found if t.status == "opened"]
         for change in known:
-            after = defaultdict(list)
-            for t in found:
-                row = warm + (t.opened_tick + 1) * pane
-                if t.status == "opened" and change <= row:
-                    after[t.column].append(row - change)
-            soon = sorted(min(rows) for rows in after.values() if min(rows) <= 1000)
-            print(
-                f"  {len(soon)} of {len(names)} columns within 1,000 rows of {change}, median {soon[len(soon) // 2] if soon else '-'}"
-            )
+            delays = [row - change for row, _ in rows if 0 < row - change <= 1000]
+            print(f"  {len(delays)} of {len(names)} columns opened within 1,000 rows of {change}", end="")
+            print(f", median {int(np.median(delays))}" if delays else "")
         if known:
-            early = sum(t.status == "opened" and warm + (t.opened_tick + 1) * pane < known[0] for t in found)
-            print(f"  before the first change: {early} opened")
+            print(f"  {sum(row <= known[0] for row, _ in rows)} opened before {known[0]}")
 
 
 def bike(folder: Path) -> None:

@@ -101,6 +101,7 @@ class AdwinBank:
         rules: what they share.
         reference: float64[s] three times, (n, sum, M2) of the reference; the oldest bucket.
         static: float64[s, k, 2], (length, long-run variance) from an ordered reference, 0-padded.
+        share: bool[s], scores whose values are only 0 and 1.
     """
 
     def __init__(
@@ -109,10 +110,12 @@ class AdwinBank:
         rules: AdwinRules | None = None,
         reference: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None = None,
         static: NDArray[np.float64] | None = None,
+        share: NDArray[np.bool_] | None = None,
     ) -> None:
         size, rules = delta.size, rules or AdwinRules()
         self._delta, self._reference = delta, reference
         self._static = np.zeros((size, 1, 2)) if static is None else static
+        self._share = np.zeros(size, np.bool_) if share is None else share
         self._rules = np.array([rules.clock, rules.buckets, rules.least_side, rules.grace, rules.longrun], np.float64)
         self._slots = rules.buckets + 1
         self._steps = np.zeros((2 * longrun.SCALES, 2))
@@ -147,7 +150,7 @@ class AdwinBank:
         self._grow(int(self._rows.max()) + 2, int(self._panes[0]).bit_length() + 1)
         alarms = step(
             tick, n, total, m2, self._n, self._sum, self._tick, self._filled, self._rows, self._window,
-            self._scales, self._static, self._delta, self._rules, self._steps, self.found, self.alarmed,
+            self._scales, self._static, self._delta, self._share, self._rules, self._steps, self.found, self.alarmed,
         )  # fmt: skip
         return [self._alarm(int(i)) for i in np.flatnonzero(self.alarmed)] if alarms else []
 

@@ -41,6 +41,7 @@ def step(
     scales: NDArray[np.float64],
     static: NDArray[np.float64],
     delta: NDArray[np.float64],
+    share: NDArray[np.bool_],
     rules: NDArray[np.float64],
     scratch: NDArray[np.float64],
     found: NDArray[np.float64],
@@ -61,7 +62,10 @@ def step(
             continue
         count = steps(scales, static, i, max(v, w), scratch) if rules[LONGRUN] else 0
         if _check(i, v, max(v, w), bucket_n, bucket_sum, filled, rows, window, delta[i], rules, scratch, count, found):
-            _locate(tick, i, v, bucket_n, bucket_sum, bucket_tick, filled, rows, window, rules, scratch, count, found)
+            _locate(
+                tick, i, v, max(v, w), bucket_n, bucket_sum, bucket_tick, filled, rows, window,
+                share[i], rules, scratch, count, found,
+            )  # fmt: skip
             _empty(i, bucket_n, bucket_sum, bucket_tick, filled, rows, window)
             forget_blocks(scales, i)
             alarmed[i] = True
@@ -205,22 +209,39 @@ def _check(
 
 
 @kernel
+def _likelihood_ratio(n0: float, sum0: float, n1: float, sum1: float) -> float:
+    """Twice the log-likelihood ratio of two shares against one (G statistic)."""
+    n, k, g = n0 + n1, sum0 + sum1, 0.0
+    for size, hits in ((n0, sum0), (n1, sum1)):
+        for observed, expected in ((hits, size * k / n), (size - hits, size * (n - k) / n)):
+            if observed > 0 and expected > 0:
+                g += 2 * observed * log(observed / expected)
+    return g
+
+
+@kernel
 def _locate(
     tick: int,
     i: int,
     v: float,
+    base: float,
     bucket_n: NDArray[np.float64],
     bucket_sum: NDArray[np.float64],
     bucket_tick: NDArray[np.int64],
     filled: NDArray[np.int64],
     rows: NDArray[np.int64],
     window: NDArray[np.float64],
+    share: bool,
     rules: NDArray[np.float64],
     scratch: NDArray[np.float64],
     count: int,
     found: NDArray[np.float64],
 ) -> None:
-    """The cut of the largest standardised contrast, and the ticks between which likely ones lie."""
+    """The most likely cut, and the ticks between which nearly as likely ones lie.
+
+    The measure is the squared standardised contrast; for shares, whose variance changes with
+    them, the likelihood ratio.
+    """
     best = -1.0
     for search in range(2):  # first the best cut, then those that are nearly as good
         n0, n1, sum0, sum1 = 0.0, window[i, WIDTH], 0.0, window[i, TOTAL]
@@ -232,7 +253,10 @@ def _locate(
                 if n0 >= rules[LEAST_SIDE] and n1 >= rules[LEAST_SIDE]:
                     long_run = at(scratch, count, n0, n1) if count else 0.0
                     mean0, mean1, variance = sum0 / n0, sum1 / n1, max(v, long_run)
-                    z = (mean0 - mean1) * (mean0 - mean1) / (variance * (1 / n0 + 1 / n1))
+                    if share:
+                        z = _likelihood_ratio(n0, sum0, n1, sum1) / max(1.0, long_run / base)
+                    else:
+                        z = (mean0 - mean1) * (mean0 - mean1) / (variance * (1 / n0 + 1 / n1))
                     likely = z >= best - _LIKELY
                     if search == 0 and z > best:
                         best = z

@@ -63,7 +63,10 @@ class Evidences:
 
     def least_effect(self, score: int, mean: float, n: float, variance: float) -> float:
         """`effect` of the mean two standard errors nearer to the reference."""
-        reference, error = float(self.reference_mean[score]), 2 * sqrt(variance / n)
+        reference = float(self.reference_mean[score])
+        if self._table.scores[score].is_share:
+            variance = max(variance, mean * (1 - mean))
+        error = 2 * sqrt(variance / n)
         nearer = reference + copysign(max(0.0, abs(mean - reference) - error), mean - reference)
         return self.effect(score, nearer, n, variance)
 

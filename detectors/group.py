@@ -57,6 +57,7 @@ class GroupDetector:
             AdwinRules(settings.clock, settings.buckets, settings.least_side, settings.grace, settings.longrun),
             (table.ref_n, table.ref_sum, table.ref_m2),
             _static_variances(profile, table),
+            np.array([score.is_share for score in table.scores], np.bool_),
         )
         self._windows = SlidingWindows(sizes, channels)
         alpha = settings.psi_alpha / settings.divisor

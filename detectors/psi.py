@@ -36,6 +36,9 @@ _GRID = 64
 def coarse_bins(counts: NDArray[np.int64], bins: int) -> NDArray[np.int64]:
     """Coarse bin of each fine cell: bins of nearly equal mass, by the mid-rank of the cell.
 
+    Empty cells (under- and overflow, unseen) join a neighbour: a bin without reference values
+    would be a rate, which has a detector of its own, and spoil the chi-squared approximation.
+
     Args:
         counts: int64[k], reference counts in order.
         bins: most coarse bins.
@@ -43,9 +46,12 @@ def coarse_bins(counts: NDArray[np.int64], bins: int) -> NDArray[np.int64]:
     Returns:
         int64[k], from 0, without gaps.
     """
-    share = counts / max(1, counts.sum())
+    held = counts > 0
+    share = counts[held] / max(1, counts.sum())
     rank = np.cumsum(share) - share / 2
-    return np.unique(np.minimum((rank * bins).astype(np.int64), bins - 1), return_inverse=True)[1].astype(np.int64)
+    coarse = np.unique(np.minimum((rank * bins).astype(np.int64), bins - 1), return_inverse=True)[1]
+    before = np.cumsum(held) - 1  # index, among the cells held, of the last one up to here
+    return np.asarray(coarse[np.maximum(before, 0)] if coarse.size else np.zeros(counts.size), np.int64)
 
 
 class PsiBank:

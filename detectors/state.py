@@ -79,14 +79,15 @@ def select(
     chosen = {}
     for name, expected in like.items():
         array = arrays.get(f"{prefix}.{name}")
-        if array is None or array.dtype != expected.dtype or _fixed(array) != _fixed(expected):
+        if array is None or array.dtype != expected.dtype or not _fits(array.shape, expected.shape):
             raise StateError(f"state array {prefix}.{name} is missing or does not fit. {_REMEDY}")
         chosen[name] = array
     return chosen
 
 
-def _fixed(array: NDArray[Any]) -> tuple[int, ...]:
-    return (array.ndim, *array.shape[:1], *array.shape[2:])
+def _fits(shape: tuple[int, ...], least: tuple[int, ...]) -> bool:
+    same = len(shape) == len(least) and shape[:1] == least[:1] and shape[2:] == least[2:]
+    return same and shape[1:2] >= least[1:2]
 
 
 def _arrays(body: bytes) -> dict[str, NDArray[Any]]:

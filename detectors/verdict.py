@@ -63,7 +63,8 @@ class ColumnView:
         severity: of the worst open episode, "" when stable.
         what: of the worst open episode, "" when stable.
         psi: population stability index of the latest short window, None before it is full.
-        mean: mean location score of the latest window (0 is the reference, unit its standard deviation), None for categories.
+        mean: mean location score of the latest window (0 is the reference, unit its standard
+            deviation), None for categories.
         null_rate: share of nulls in the latest short window, None before it is full.
     """
 

@@ -13,6 +13,8 @@ from driftbus.detectors.adwin import AdwinAlarm, AdwinBank, AdwinRules
 
 from .synthetic import autoregressive
 
+Values = NDArray[np.float64]
+
 
 def river_alarms(values: NDArray[np.float64], delta: float = 0.002, clock: int = 32) -> list[int]:
     detector, alarms = drift.ADWIN(delta=delta, clock=clock), []
@@ -23,7 +25,9 @@ def river_alarms(values: NDArray[np.float64], delta: float = 0.002, clock: int =
     return alarms
 
 
-def run(bank: AdwinBank, n: NDArray[np.float64], total: NDArray[np.float64], m2: NDArray[np.float64]) -> list[AdwinAlarm]:
+def run(
+    bank: AdwinBank, n: NDArray[np.float64], total: NDArray[np.float64], m2: NDArray[np.float64]
+) -> list[AdwinAlarm]:
     """Panes of all scores, [pane, score] each; the tick is the number of the pane."""
     return [alarm for i in range(len(n)) for alarm in bank.update(i, n[i], total[i], m2[i])]
 
@@ -42,7 +46,11 @@ def own_alarms(values: NDArray[np.float64], delta: float = 0.002, clock: int = 3
 def panes(values: NDArray[np.float64], size: int) -> tuple[NDArray[np.float64], ...]:
     """(n, sum, M2) of [value, series] in panes of `size` values."""
     blocks = values[: len(values) // size * size].reshape(-1, size, values.shape[1])
-    return np.full(blocks.shape[::2], float(size)), blocks.sum(1), ((blocks - blocks.mean(1, keepdims=True)) ** 2).sum(1)
+    return (
+        np.full(blocks.shape[::2], float(size)),
+        blocks.sum(1),
+        ((blocks - blocks.mean(1, keepdims=True)) ** 2).sum(1),
+    )
 
 
 def seeded(seed: int, size: int = 4_000) -> NDArray[np.float64]:
@@ -145,12 +153,11 @@ def test_a_rare_new_event_from_the_first_row_is_found() -> None:
 
 def test_panes_of_any_size_and_empty_ones() -> None:
     rng = np.random.default_rng(5)
-    bank, tick, alarms = AdwinBank(np.array([0.002])), 0, []
-    for size in rng.choice([0, 1, 7, 300], 4_000):
+    bank, alarms = AdwinBank(np.array([0.002])), []
+    for tick, size in enumerate(rng.choice([0, 1, 7, 300], 4_000)):
         values = rng.standard_normal(size) + (1.0 if tick > 3_500 else 0.0)
         m2 = values.var() * size if size else 0.0
         alarms += bank.update(tick, np.array([float(size)]), np.array([values.sum()]), np.array([m2]))
-        tick += 1
     assert [abs(alarm.since - 3_501) <= 4 for alarm in alarms] == [True]
 
 

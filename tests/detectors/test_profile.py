@@ -64,7 +64,9 @@ def test_nulls_invalid_and_rare_categories_are_counted() -> None:
 
 
 def test_a_column_without_values_still_has_a_profile() -> None:
-    profile = build_profile("m", "features", {"x": NumericData(np.full(10, np.nan), np.zeros(10, bool)), "c": CategoryData([None] * 10)})
+    profile = build_profile(
+        "m", "features", {"x": NumericData(np.full(10, np.nan), np.zeros(10, bool)), "c": CategoryData([None] * 10)}
+    )
     assert [column.nulls for column in profile.columns] == [10, 10]
 
 
