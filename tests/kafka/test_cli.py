@@ -111,7 +111,7 @@ def test_init_by_the_registry(
     assert monitor.segments == ["country", "channel"]
     assert sorted(stream.ignore) == ["comment", "created_at", "session_id"]
     assert config.registry.url == registry.url
-    assert 5 <= monitor.detection.events_per_second <= 15
+    assert 7 <= monitor.detection.events_per_second <= 15
     assert "# - purpose" in out.read_text()
     said = capsys.readouterr().err
     assert "1 sampled records can't be read: bad_magic" in said
@@ -236,7 +236,7 @@ def test_dead_letters_are_listed_shown_and_sent_back(
     assert [each.value() for each in kafka.read(source)] == [None, b"\x00\x01junk"]
 
 
-@pytest.mark.parametrize("command", [["topics"], ["dlq", "ls"], ["retrain", "credit", "--reason", "x"]])
+@pytest.mark.parametrize("command", [["topics"], ["dlq", "ls"]])
 def test_no_kafka_is_exit_code_3(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "driftbus.yaml"
     path.write_text("kafka: {bootstrap: '127.0.0.1:1'}\nmonitors: {credit: {predictions: {topic: t}}}\n")
