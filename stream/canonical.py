@@ -67,8 +67,11 @@ class Cleaner:
         for key, value in values.items():
             name = prefix + (key if type(key) is str else str(key))
             kind = type(value)
-            if kind is float or kind is int:
-                found.numeric[name] = _number(value, found)
+            if kind is float:
+                found.numeric[name] = value
+            elif kind is str and len(value) <= MAX_TEXT:
+                found.categorical[name] = value
+                self._remember(name)
             elif isinstance(value, Mapping) and depth > 0:
                 self._add(value, f"{name}.", depth - 1, found)
             else:
@@ -87,8 +90,11 @@ class Cleaner:
             if len(text) > MAX_TEXT:
                 found.note("long_text")
             found.categorical[name] = text[:MAX_TEXT]
-            if len(self._textual) < _MAX_NAMES:
-                self._textual.add(name)
+            self._remember(name)
+
+    def _remember(self, name: str) -> None:
+        if name not in self._textual and len(self._textual) < _MAX_NAMES:
+            self._textual.add(name)
 
 
 def scalar(value: Any) -> Any:
