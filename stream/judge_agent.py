@@ -70,12 +70,13 @@ class JudgeAgent:
         self._seen: dict[tuple[str, str], Mapping[str, int]] = {}
         metrics.snapshot_age.set_function(self._oldest_s)
 
-    async def take(self, tp: TP, log_start: int) -> int:
+    async def take(self, tp: TP, log_start: int, log_end: int) -> int:
         """Restore a newly assigned partition; where to start reading.
 
         Args:
             tp: the partition.
             log_start: first offset that is still in its log.
+            log_end: offset of the next record to come.
 
         Raises:
             StateError: a snapshot can't be used, or summaries that it needs were deleted.
@@ -100,7 +101,7 @@ class JudgeAgent:
             "judging %d monitors of %s[%d] from offset %d, restored in %.2f s",
             len(judge.monitors), tp.topic, tp.partition, judge.position, time.monotonic() - begun,
         )  # fmt: skip
-        return max(judge.position, log_start)
+        return max(judge.position, log_start) if judge.monitors else log_end
 
     def _read(self, partition: int) -> Found:
         records = read_to_end(self._config.kafka.librdkafka(), self._config.topics.state, [partition])

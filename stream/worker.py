@@ -95,7 +95,7 @@ class Worker(BusApp):
         positions: dict[TP, int] = {}
         for tp, committed in new.items():
             if tp.topic == self._settings.topics.summaries:
-                positions[tp] = await self.judging.take(tp, await self._log_start(tp))
+                positions[tp] = await self.judging.take(tp, *await self._log_bounds(tp))
                 continue
             plan = self._plans.topics[tp.topic]
             start = start_of(committed, plan.epoch)
@@ -105,10 +105,11 @@ class Worker(BusApp):
             self.summarising.take(tp, start)
         return positions
 
-    async def _log_start(self, tp: TP) -> int:
+    async def _log_bounds(self, tp: TP) -> tuple[int, int]:
+        """First offset that is still in the log, and the offset of the next record to come."""
         place = TopicPartition(*tp)
-        low: int = (await self.delivery.poller.call(lambda consumer: consumer.get_watermark_offsets(place, 10)))[0]
-        return low
+        low, high = await self.delivery.poller.call(lambda consumer: consumer.get_watermark_offsets(place, 10))
+        return int(low), int(high)
 
     async def forget(self, tps: set[TP]) -> None:
         for tp in tps:
@@ -155,8 +156,8 @@ class Worker(BusApp):
     async def _every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
         try:
             while not self.poisoned:
-                await asyncio.sleep(seconds)
                 await step()
+                await asyncio.sleep(seconds)
         except Exception as error:  # noqa: BLE001 - stops the worker
             self.poison(error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -49,6 +50,16 @@ class Registry:
         if self._child is not None:
             self._child.kill()
             self._child = None
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay open, nothing answers, nothing is forgotten."""
+        if self._child is not None:
+            self._child.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT, the end of `freeze`."""
+        if self._child is not None:
+            self._child.signal(signal.SIGCONT)
 
     def close(self) -> None:
         """Stop it."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import json
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import fastavro
@@ -15,10 +18,12 @@ import numpy as np
 
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
+from driftbus.schemas.avscfiles import AvscFiles
 from driftbus.schemas.codec import decode_event
 from driftbus.schemas.config import Config
+from driftbus.schemas.contracts import contract
 from driftbus.schemas.decode.batch import BatchDecoder
-from driftbus.schemas.registry import open_resolver
+from driftbus.schemas.errors import DecodeError
 from driftbus.stream.driver import Driver
 from driftbus.stream.judge import Decided
 from driftbus.stream.plan import build_plans
@@ -52,41 +57,66 @@ class Deployment:
     folder: Path
     config: Config
     workers: list[Child]
+    values: dict[str, Any]
 
     @classmethod
-    def make(cls, broker: Broker, folder: Path, **overrides: Any) -> Deployment:
+    def make(
+        cls,
+        broker: Broker,
+        folder: Path,
+        *,
+        kafka_options: Mapping[str, Any] = MappingProxyType({}),
+        schema_files: bool = True,
+        seal_after: str = "0s",
+        **overrides: Any,
+    ) -> Deployment:
         """Topics and a configuration of its own; `overrides` are whole keys of driftbus.yaml."""
         topic = broker.create_topic("predictions", PARTITIONS)
         (folder / "scored.avsc").write_text(json.dumps(SCHEMA))
         monitors = {}
         for name in ("credit", "fraud"):
             save_profile(reference(name), folder / f"{name}.json")
-            monitors[name] = {
-                "predictions": {"topic": topic, "time": "ts", "schema_file": str(folder / "scored.avsc")},
-                "profile": str(folder / f"{name}.json"),
-            }
-        names = {
-            role: f"{role}-{topic}" for role in ("summaries", "drift", "retrain", "state", "profiles", "deadletter")
-        }
+            source = {"topic": topic, "time": "ts"}
+            if schema_files:
+                source["schema_file"] = str(folder / "scored.avsc")
+            monitors[name] = {"predictions": source, "profile": str(folder / f"{name}.json")}
+        roles = ("summaries", "drift", "retrain", "state", "profiles", "deadletter")
+        run = {"snapshot_every": "2s", "preview_every": "2s", "seal_after": seal_after}
         values = {
             "app": f"app-{topic}",
-            "kafka": {"bootstrap": broker.bootstrap, "session_timeout": "6s"},
+            "kafka": {"bootstrap": broker.bootstrap, "session_timeout": "6s", **kafka_options},
             "monitors": monitors,
-            "topics": {**names, "summaries_partitions": 2},
+            "topics": {role: f"{role}-{topic}" for role in roles} | {"summaries_partitions": 2},
             "limits": {"lateness": "30s", "range_records": 5_000},
-            "run": {
-                "metrics_port": 0,
-                "snapshot_every": "2s",
-                "preview_every": "2s",
-                "seal_after": "0s",
-                "log": "json",
-            },
+            "run": run | {"metrics_port": 0, "log": "json"},
+            **overrides,
         }
-        values.update(overrides)
-        config = Config.model_validate(values)
-        (folder / "driftbus.yaml").write_text(json.dumps(values))
-        create_topics(admin_client(config.kafka), config)
-        return cls(broker, folder, config, [])
+        made = cls(broker, folder, Config.model_validate(values), [], values)
+        made.configure()
+        create_topics(admin_client(made.config.kafka), made.config)
+        return made
+
+    def configure(self, **changes: Any) -> None:
+        """Write driftbus.yaml, with whole keys of it changed, for workers started from now on."""
+        self.values.update(changes)
+        (self.folder / "driftbus.yaml").write_text(json.dumps(self.values))
+
+    def wait_said(self, worker: Child, words: str, times: int = 1, timeout_s: float = 30) -> None:
+        """Return once a worker's log has said some words so many times."""
+        try:
+            worker.wait_until(lambda: worker.log.read_text().count(words) >= times, timeout_s, f"a worker ({words!r})")
+        except RuntimeError as error:
+            raise AssertionError(f"{error}\n{self.said()}") from None
+
+    def get(self, worker: Child, path: str) -> tuple[int, str]:
+        """Status and body of a worker's own HTTP endpoint."""
+        self.wait_said(worker, "metrics and health on ")
+        said = worker.log.read_text().split("metrics and health on ", 1)[1].split('"', 1)[0]
+        try:
+            with urllib.request.urlopen(said + path, timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
 
     @property
     def topic(self) -> str:
@@ -108,12 +138,17 @@ class Deployment:
         for topic in (self.config.topics.drift, self.config.topics.retrain):
             for message in self.broker.read(topic):
                 value = message.value() or b""
-                event = decode_event(value)
+                event = published(value)
                 assert found.setdefault(event.id, value) == value
-        return {name: decode_event(value) for name, value in found.items()}
+        return {name: published(value) for name, value in found.items()}
 
     def committed(self) -> dict[int, tuple[int, str]]:
         return self.broker.committed(self.config.app, self.topic)
+
+    def snapshots(self) -> set[str]:
+        """Monitors that have a snapshot."""
+        keys = [message.key() or b"" for message in self.broker.read(self.config.topics.state)]
+        return {key.decode().split("/")[1] for key in keys}
 
     def said(self) -> str:
         """The ends of all workers' logs."""
@@ -122,6 +157,16 @@ class Deployment:
     def close(self) -> None:
         for worker in self.workers:
             worker.kill()
+
+
+def published(value: bytes) -> Decided:
+    """An event or trigger in either framing; its registry id is that of the schema in the package."""
+    if value[:1] != b"\0":
+        return decode_event(value)
+    try:
+        return decode_event(value, contract("DriftEvent"))
+    except DecodeError:
+        return decode_event(value, contract("RetrainTrigger"))
 
 
 def reference(monitor: str) -> Profile:
@@ -176,9 +221,7 @@ def oracle(deployment: Deployment, partitions: list[list[bytes]]) -> dict[str, D
     profiles = {(name, "predictions"): reference(name) for name in config.monitors}
     plans = build_plans(config, profiles, {deployment.topic: PARTITIONS})
     plan = plans.topics[deployment.topic]
-    first = config.monitors["credit"].predictions
-    assert first is not None
-    decoder = BatchDecoder(plan.projection, open_resolver(first, None))
+    decoder = BatchDecoder(plan.projection, AvscFiles(deployment.folder / "scored.avsc"))
     driver = Driver(plans)
     decided: list[Decided] = []
     for partition, values in enumerate(partitions):
