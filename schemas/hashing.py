@@ -72,20 +72,25 @@ def hash_text(text: NDArray[np.uint8], start: int, length: int) -> tuple[np.uint
 
 
 @leaf_kernel
-def _hash_all(text: NDArray[np.uint8], ends: NDArray[np.int64], out: NDArray[np.uint64]) -> None:
-    start = 0
-    for i in range(ends.size):
-        out[i], _ = hash_text(text, start, ends[i] - start)
-        start = ends[i]
+def _hash_all(
+    text: NDArray[np.uint8], start: NDArray[np.int64], length: NDArray[np.int64], out: NDArray[np.uint64]
+) -> None:
+    for i in range(start.size):
+        out[i], _ = hash_text(text, start[i], length[i])
+
+
+def hash_slices(text: NDArray[np.uint8], start: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Hashes of texts that lie in one buffer, with `PADDING` bytes behind the last: uint64[n]."""
+    out = np.empty(start.size, np.uint64)
+    _hash_all(text, start, length, out)
+    return out
 
 
 def hash_many(texts: Sequence[bytes]) -> NDArray[np.uint64]:
     """`hash_bytes` of each: uint64[n]."""
     joined = np.frombuffer(bytearray().join([*texts, bytes(PADDING)]), np.uint8)
-    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
-    out = np.empty(len(texts), np.uint64)
-    _hash_all(joined, ends, out)
-    return out
+    length = np.fromiter(map(len, texts), np.int64, len(texts))
+    return hash_slices(joined, np.cumsum(length) - length, length)
 
 
 def hash_bytes(text: bytes) -> int:

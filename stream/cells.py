@@ -13,8 +13,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from driftbus.schemas.columns import INVALID, NULL, PRESENT
-from driftbus.schemas.hashing import PADDING, hash_text
-from driftbus.schemas.kernel import kernel
+from driftbus.schemas.hashing import PADDING, hash_slices
 
 pc: Any = pyarrow.compute
 """Its functions are made at run time, where type checkers can't see them."""
@@ -158,12 +157,4 @@ def text_cells(
     start = (ends[:-1] - first).astype(np.int64)
     length = np.diff(ends).astype(np.int32)
     status = np.where(array.is_valid().to_numpy(zero_copy_only=False), PRESENT, NULL).astype(np.uint8)
-    return text, start, length, _hashes(text, start, length), status
-
-
-@kernel
-def _hashes(text: NDArray[np.uint8], start: NDArray[np.int64], length: NDArray[np.int32]) -> NDArray[np.uint64]:
-    out = np.empty(start.size, np.uint64)
-    for i in range(start.size):
-        out[i], _ = hash_text(text, start[i], length[i])
-    return out
+    return text, start, length, hash_slices(text, start, length.astype(np.int64)), status
