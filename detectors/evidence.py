@@ -115,7 +115,7 @@ class Evidences:
             threshold=float(judged[psi.THRESHOLD]),
             p_value=self._index.p_value(window, column),
             effect=effect,
-            least_effect=effect - 2 * self._index.standard_error(window, column, n),
+            least_effect=self.least_index(window, column),
             reference_value=float(self.reference_mean[score]) if score >= 0 else None,
             current_value=self.window_mean(window, score) if score >= 0 else None,
             window_start=int(ticks[0]),
@@ -125,6 +125,11 @@ class Evidences:
             count=int(n),
             reference_count=int(self._table.ref_n[self._of_column[column][0]]) if self._of_column[column] else 0,
         )
+
+    def least_index(self, window: int, column: int) -> float:
+        """The index of a window without its bias, two standard errors below."""
+        n = float(self._windows.n[window, column])
+        return self._index.corrected(window, column, n) - 2 * self._index.standard_error(window, column, n)
 
     def of_rate(self, tick: int, score: int, threshold: float = 0.0) -> Evidence:
         """Evidence of a score's mean in the latest short window; statistic and effect are in index units."""

@@ -53,6 +53,8 @@ class Folding:
             tick: the pane.
             alarms: number of the episode → evidence of detectors that alarm in this pane.
         """
+        if not alarms and not self._windows.judged.any():
+            return []
         transitions = []
         for number in sorted({*alarms, *self._book.open_numbers()}):
             evidence = alarms.get(number, [])
@@ -86,7 +88,11 @@ class Folding:
         if number % 2 == 0:
             moved = self._index.open[:, column] & self._windows.judged[: self._index.open.shape[0], column]
             recent = self._windows.first_tick[: moved.size, column] > self._book.closed_tick(number)
-            return [self._evidences.of_index(tick, int(w), column) for w in np.flatnonzero(moved & recent)]
+            return [
+                self._evidences.of_index(tick, int(w), column)
+                for w in np.flatnonzero(moved & recent)
+                if self._settings.severity(self._evidences.least_index(int(w), column)) > severity
+            ]
         bound = self._settings.moderate if severity == 1 else self._settings.severe
         return [
             self._evidences.of_rate(tick, score, bound)
