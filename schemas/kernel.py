@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_PACKAGE = Path(__file__).parents[1]
+_IMPORT = re.compile(r"^from driftbus\.([\w.]+) import (\([^)]*\)|.*)", re.MULTILINE)
 
 
 def kernel(function: F) -> F:
@@ -30,6 +37,32 @@ def leaf_kernel(function: F) -> F:
 
 def _compile(function: F, **options: Any) -> F:
     try:
-        return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function))
+        compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     except RuntimeError:  # numba: "no locator available", neither folder is writable
         return cast(F, numba.njit(nogil=True, error_model="numpy", **options)(function))
+    # numba looks at the function's own file only: what it calls could change, and the old code would go on
+    compiled._cache._cache_file._source_stamp = _stamp(Path(function.__code__.co_filename))
+    return cast(F, compiled)
+
+
+@cache
+def _stamp(file: Path) -> str:
+    """Hash of a source file and of all files of this package that it imports, directly or not."""
+    found: dict[Path, bytes] = {}
+    ahead = [file]
+    while ahead:
+        path = ahead.pop()
+        if path not in found:
+            found[path] = path.read_bytes()
+            ahead += _imports(found[path].decode())
+    contents = sorted(hashlib.sha256(content).digest() for content in found.values())
+    return hashlib.sha256(b"".join(contents)).hexdigest()
+
+
+def _imports(source: str) -> list[Path]:
+    files = []
+    for module, names in _IMPORT.findall(source):
+        place = _PACKAGE.joinpath(*module.split("."))
+        candidates = [place, *(place / name for name in re.findall(r"\w+", names))]
+        files += [path for c in candidates if (path := c.with_suffix(".py")).is_file()]
+    return files
