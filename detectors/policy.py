@@ -93,12 +93,17 @@ class Policy:
             decision = self._by_schedule(i, evidence) if drift is None else self._by_drift(rule, drift, evidence)
             if decision is not None:
                 decisions.append(decision)
-                self.told(decision.decided_ms, decision.evidence)
+                self.told(decision.decided_ms, evidence)
             rule.due_ms = self._next_due(i, now_ms, evidence)
         return decisions
 
     def told(self, decided_ms: int, evidence: Iterable[Evidence]) -> None:
-        """A trigger was published: start the cooldown, and ask for something new before the next."""
+        """A trigger was published: start the cooldown, and ask for something new before the next.
+
+        Args:
+            decided_ms: when.
+            evidence: all episodes open then; a retrain meets them all, told in the trigger or not.
+        """
         self._last_ms = decided_ms if self._last_ms is None else max(self._last_ms, decided_ms)
         self._told = {e.episode_id for e in evidence}
 

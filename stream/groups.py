@@ -220,28 +220,29 @@ def _hash(*parts: str) -> str:
 
 
 _WHAT = {
-    "shift": "values have shifted",
-    "spread": "the spread has changed",
-    "shape": "the distribution has changed",
-    "category": "category shares have changed",
-    "nulls": "the share of nulls has changed",
-    "invalid": "the share of invalid values has changed",
-    "unseen": "unknown categories have come",
-    "range": "values leave the reference's range",
-    "volume": "the number of rows has changed",
+    "shift": "values have shifted {}",
+    "spread": "the spread has gone {}",
+    "shape": "the distribution has changed {}",
+    "category": "category shares have changed {}",
+    "nulls": "the share of nulls has gone {}",
+    "invalid": "the share of invalid values has gone {}",
+    "unseen": "unknown categories have come, their share has gone {}",
+    "range": "the share of values outside the reference's range has gone {}",
+    "volume": "the number of rows an hour has gone {}",
 }
+_SHARES = frozenset({"category", "nulls", "invalid", "unseen", "range"})
 
 
 def _sentence(t: Transition, names: list[str]) -> str:
     """What a person reads first."""
     subject = t.column or "the stream"
     if t.status == "closed":
-        return f"{subject}: back to the reference"
-    text = f"{subject}: {_WHAT.get(t.what, t.what)}"
-    if t.direction:
-        text += f" {t.direction}"
+        return f"{subject}: over" if t.aspect == "volume" else f"{subject}: back to the reference"
+    told = f"the share of {t.category!r} has gone {{}}" if t.category else _WHAT[t.what]
+    text = f"{subject}: {told.format(t.direction).strip()}"
     if t.reference_value is not None and t.current_value is not None:
-        text += f", {t.reference_value:.4g} → {t.current_value:.4g}"
+        form = ".2%" if t.what in _SHARES else ".4g"
+        text += f", {t.reference_value:{form}} → {t.current_value:{form}}"
     if names:
         text += f" (among them {', '.join(repr(name) for name in names[:3])})"
     return f"{text}; {t.severity}, {t.detector} {t.statistic:.3g} against {t.threshold:.3g}"

@@ -170,7 +170,8 @@ def build_plans(
     for name, monitor in config.monitors.items():
         plans = {t: p for t, p in topics.items() if any(s.monitor == name for s in p.streams)}
         streams = tuple(s for p in plans.values() for s in p.streams if s.monitor == name)
-        columns = sum(len(s.profile.columns) for s in streams)
+        # every column is judged once for all rows and once for each segment field
+        columns = sum(len(s.profile.columns) * (1 + len(s.segments)) for s in streams)
         settings = Settings.from_config(monitor.detection, columns, config.pane_ms(name))
         identity = fingerprint(
             [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -118,3 +119,40 @@ def event_line(event: DriftEvent) -> str:
 def trigger_line(trigger: RetrainTrigger) -> str:
     """A retrain trigger in a line."""
     return f"retrain   {day(trigger.decided_ms)}  {trigger.reason}"
+
+
+def progress_line(picture: Picture) -> str:
+    """The head of the picture in a line, for a log."""
+    reached = "…" if picture.watermark_ms is None else day(picture.watermark_ms)
+    states = ", ".join(f"{name} {line.state}" for name, line in picture.columns.items() if line.state)
+    return (
+        f"{picture.sent:,} of {picture.total:,} events, {picture.rate:,.0f}/s, watermark {reached}: "
+        f"{states or 'all columns stable'}"
+    )
+
+
+def summary(picture: Picture, controls: Sequence[str], topic: str | None) -> RenderableType:
+    """What was seen, and where to go from here.
+
+    Args:
+        picture: at its end.
+        controls: columns that are known not to drift.
+        topic: a topic that goes on existing, None for the demo's own broker.
+    """
+    opened = [e for e in picture.events if e.status == "opened"]
+    drifted = list(dict.fromkeys(e.column for e in opened))
+    calm = [name for name in controls if name not in drifted]
+    judged = f"{picture.sent:,} predictions judged: {len(drifted)} columns drifted ({', '.join(drifted) or 'none'})"
+    lines = ["", f"{judged}, {len(calm)} of {len(controls)} negative controls stayed quiet ({', '.join(calm)})."]
+    lines += [
+        f"{len(picture.triggers)} retrain {'trigger' if len(picture.triggers) == 1 else 'triggers'}: {t.reason}."
+        for t in picture.triggers[:1]
+    ] or ["No retrain trigger."]
+    lines += [
+        "",
+        "Next:",
+        "  driftbus replay NEW.csv --reference TRAIN.csv        the same on two files of yours",
+        f"  driftbus init --bootstrap HOST:9092 --topic {topic or 'TOPIC'}    a configuration for a topic of yours",
+        "  README.md                                            from here to a running monitor in ten minutes",
+    ]
+    return Text("\n".join(lines))
