@@ -202,7 +202,7 @@ def learn_plan(config: Config, monitor: str, stream: str, fields: dict[str, Fiel
             key=f"monitors.{monitor}.{stream}",
             fix="its records need fields that are numbers or texts, besides those that are mapped or ignored",
         )
-    names = {path: settings.rename.get(path, path) for path in (*numeric, *strings)}
+    names = {path: settings.rename.get(path, path) for path in kinds if path in numeric or path in strings}
     more = [path for path in (settings.id, *settings.where) if path and path not in strings]
     return LearnPlan(
         monitor=monitor,

@@ -133,6 +133,7 @@ class SourceReader:
             KafkaException: they refuse.
         """
         found: list[Message] = []
+        ended: list[Part] = []
         for message in self._consumer.consume(_POLL_RECORDS, timeout_s):
             error = message.error()
             part = (cast(str, message.topic()), cast(int, message.partition()))
@@ -141,7 +142,7 @@ class SourceReader:
                 self.resting.discard(part)
             elif error.code() == KafkaError._PARTITION_EOF:
                 self.resting.add(part)
-                self._end(part)
+                ended.append(part)
             elif not is_transient(error):
                 raise KafkaException(error)
             else:
@@ -157,6 +158,8 @@ class SourceReader:
             batch = self._bounded(part, list(messages))
             if batch is not None:
                 batches.append(batch)
+        for part in ended:  # its last records may have come with the same poll
+            self._end(part)
         return batches
 
     def hold(self, parts: Set[Part]) -> None:
