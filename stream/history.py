@@ -43,7 +43,7 @@ class Episode:
 
 @dataclass(slots=True)
 class Curve:
-    """Values at even steps, few enough to keep: neighbours are merged to their maximum as they grow in number."""
+    """Values at even steps, few enough to keep: neighbours are averaged as they grow in number."""
 
     points: list[float | None] = field(default_factory=list)
     _step: int = 1
@@ -56,7 +56,7 @@ class Curve:
         self._seen += 1
         if self._seen < self._step:
             return
-        self.points.append(max(self._pending, default=None))
+        self.points.append(_mean(self._pending))
         self._pending, self._seen = [], 0
         if len(self.points) >= _MOST_POINTS:
             self.points = resampled(self.points, _MOST_POINTS // 2)
@@ -125,11 +125,15 @@ class History:
 
 
 def resampled(points: Sequence[float | None], count: int) -> list[float | None]:
-    """At most `count` points, each the maximum of its neighbours."""
+    """At most `count` points, each the mean of its neighbours."""
     if len(points) <= count:
         return list(points)
     bounds = [i * len(points) // count for i in range(count + 1)]
-    return [max((p for p in points[a:b] if p is not None), default=None) for a, b in pairwise(bounds)]
+    return [_mean([p for p in points[a:b] if p is not None]) for a, b in pairwise(bounds)]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _rank(severity: str) -> int:

@@ -87,21 +87,20 @@ def command(
     if data is None:
         if reference is not None or every is not None or segments or pane is not None or wishes != Wishes():
             raise click.UsageError("which file? Without DATA the topics of driftbus.yaml are replayed, as it says")
-        from driftbus.stream.cli import _replay_topic
+        from driftbus.stream.cli._replay_topic import run as run_topic
 
         config = configured(config_path or Path("driftbus.yaml"))
-        return _replay_topic.run(config, monitor, from_, to, out, fail_on_drift)
+        return run_topic(config, monitor, from_, to, out, fail_on_drift)
     if reference is None:
         raise click.UsageError("what is DATA to be compared with? Give --reference TRAIN.csv")
     if from_ or to:
         raise click.UsageError("--from and --to are for topics; a file is replayed as a whole")
     if time and every is not None:
         raise click.UsageError("--time and --every contradict each other: choose one")
-    from driftbus.stream.cli import _replay_file
+    from driftbus.stream.cli._replay_file import FileArguments
+    from driftbus.stream.cli._replay_file import run as run_file
 
     config_or_none = configured(config_path) if config_path else None
-    return _replay_file.run(
-        _replay_file.FileArguments(
-            data, reference, wishes, every, pane, segments, config_or_none, monitor, out, fail_on_drift
-        )
+    return run_file(
+        FileArguments(data, reference, wishes, every, pane, segments, config_or_none, monitor, out, fail_on_drift)
     )
