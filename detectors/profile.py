@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, cast, get_args
 
@@ -176,6 +176,20 @@ class Profile:
         """int64[total], the reference itself as one vector of counts."""
         cells = [cell for c in self.columns for cell in (*c.counts, c.nulls, c.invalid)]
         return np.array(cells, np.int64)
+
+    def recounted(self, counts: NDArray[np.int64], rows: int) -> Profile:
+        """The same bins and categories with other rows in them: the reference of a part of the rows.
+
+        Args:
+            counts: int64[total], in the order of the layout.
+            rows: rows behind them.
+        """
+        columns = []
+        for column, cell in zip(self.columns, self.layout().offsets.tolist(), strict=True):
+            nulls, invalid = counts[cell + column.value_cells : cell + column.width].tolist()
+            values = tuple(counts[cell : cell + column.value_cells].tolist())
+            columns.append(replace(column, counts=values, nulls=nulls, invalid=invalid))
+        return replace(self, columns=tuple(columns), rows=rows)
 
     def _content(self) -> dict[str, Any]:
         return {

@@ -157,6 +157,11 @@ class LearnConfig(_Model):
     max_rows: int = Field(
         default=50_000, ge=100, description="sample size; the rows with the smallest hash of their id"
     )
+    segment_rows: int = Field(
+        default=5_000,
+        ge=1_000,
+        description="a segment's first rows, which become its own reference: segments differ from one another",
+    )
 
 
 class DetectionConfig(_Model):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbus.detectors.group import GroupDetector
+from driftbus.detectors.profile import Profile
 from driftbus.detectors.summary import Unseen, merge_unseen, unpack_counts
 from driftbus.detectors.verdict import ColumnView, Transition
 from driftbus.schemas.errors import StateError
@@ -137,40 +138,66 @@ def _span(into: dict[int, tuple[int, int]], other: dict[int, tuple[int, int]]) -
 
 
 class GroupJudge:
-    """The detectors of one group, and what their transitions mean in event time and offsets."""
+    """The detectors of one group, and what their transitions mean in event time and offsets.
+
+    A segment is not compared with all rows, from which it differs by nature: its first
+    `learn.segment_rows` rows are counted into the profile's cells and become its own reference.
+    """
 
     def __init__(self, plan: MonitorPlan, stream: StreamPlan, group: Group) -> None:
         self._plan, self._stream, self._group = plan, stream, group
         self._topic = next(t.topic for t in plan.topics.values() if stream in t.streams)
-        self._detector = GroupDetector(stream.profile, plan.settings)
         self._marks = OffsetMarks()
         self._empty = np.zeros(stream.layout.total, np.int64)
+        self._learned = GroupPane(self._empty)
+        self._detector = None if group.segment else GroupDetector(stream.profile, plan.settings)
         self.last_tick = -1
 
     def update(self, tick: int, content: GroupPane | None) -> list[DriftEvent]:
         """Judge the next sealed pane; None when the group had no row in it."""
         self.last_tick = tick
-        if content is None:
-            transitions = self._detector.update(tick, self._empty, 0)
-        else:
+        if content is not None:
             self._marks.add(tick, content.offsets)
-            transitions = self._detector.update(tick, content.counts, content.rows)
-        return [self._event(tick, transition, content) for transition in transitions]
+        if self._detector is None:
+            self._learn(content)
+            return []
+        counts, rows = (self._empty, 0) if content is None else (content.counts, content.rows)
+        return [self._event(tick, transition, content) for transition in self._detector.update(tick, counts, rows)]
 
     def views(self) -> list[ColumnView]:
-        """Present state of the columns."""
-        return self._detector.views()
+        """Present state of the columns; none while a segment is still learning."""
+        return [] if self._detector is None else self._detector.views()
 
     def state(self) -> list[Any]:
-        return [self.last_tick, self._detector.dump(), self._marks.state()]
+        return [
+            self.last_tick,
+            None if self._detector is None else self._detector.dump(),
+            self._marks.state(),
+            self._learned.state(),
+        ]
 
     @classmethod
     def restored(cls, plan: MonitorPlan, stream: StreamPlan, group: Group, state: list[Any]) -> GroupJudge:
         judge = cls(plan, stream, group)
-        judge.last_tick, detector, marks = state
-        judge._detector = GroupDetector.load(stream.profile, plan.settings, detector)
+        judge.last_tick, detector, marks, learned = state
         judge._marks = OffsetMarks.restored(marks)
+        judge._learned = GroupPane.restored(learned)
+        if detector is not None:
+            judge._detector = GroupDetector.load(judge._reference(), plan.settings, detector)
         return judge
+
+    def _learn(self, content: GroupPane | None) -> None:
+        if content is not None:
+            self._learned.counts = self._learned.counts + content.counts
+            self._learned.rows += content.rows
+        if self._learned.rows >= self._plan.config.learn.segment_rows:
+            self._detector = GroupDetector(self._reference(), self._plan.settings)
+
+    def _reference(self) -> Profile:
+        """What the group is compared with."""
+        if not self._group.segment:
+            return self._stream.profile
+        return self._stream.profile.recounted(self._learned.counts, self._learned.rows)
 
     def _event(self, tick: int, t: Transition, content: GroupPane | None) -> DriftEvent:
         pane_ms, profile_id = self._plan.pane_ms, self._stream.profile.profile_id

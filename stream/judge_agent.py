@@ -82,8 +82,11 @@ class JudgeAgent:
             StateError: a snapshot can't be used, or summaries that it needs were deleted.
         """
         begun = time.monotonic()
-        found = await asyncio.to_thread(self._read, tp.partition)
         judge = Judge(self._plans, tp.partition)
+        if not judge.monitors:
+            self.judges[tp] = judge
+            return log_start
+        found = await asyncio.to_thread(self._read, tp.partition)
         stale = await asyncio.to_thread(judge.restore, {m: s.body for m, s in found.states.items()})
         for name in stale:
             LOG.info("monitor %s starts afresh: its saved state is of another configuration", name)

@@ -20,6 +20,7 @@ LOG = logging.getLogger(__name__)
 
 _DAY_MS = 86_400_000
 _ANSWER_S = 15.0
+_SETTINGS_S = 3.0
 _LARGE = str(16 << 20)
 
 
@@ -184,10 +185,11 @@ def create_topics(admin: AdminClient, config: Config) -> list[str]:
 
 
 def _policies(admin: AdminClient, names: Iterable[str]) -> dict[str, str]:
-    """Topic → cleanup.policy, as far as we are allowed to see it."""
+    """Topic → cleanup.policy, as far as we are allowed to see it and the brokers tell."""
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     policies: dict[str, str] = {}
-    for resource, future in (admin.describe_configs(resources) if resources else {}).items():
+    asked = admin.describe_configs(resources, request_timeout=_SETTINGS_S) if resources else {}
+    for resource, future in asked.items():
         try:
             settings = future.result(_ANSWER_S)
         except (KafkaException, TimeoutError) as error:

@@ -16,7 +16,7 @@ from socket import socket
 from typing import Any
 
 import httpx
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.cimpl import NewTopic
 from rich.console import Console
 
 from driftbus.detectors.profile import Profile
@@ -68,7 +68,7 @@ def demonstrate(console: Console, bootstrap: str | None, registry: str | None, p
         picture.columns = {column.name: ColumnLine() for column in profile.columns}
         player.start()
         watch(console, picture, config, player, lambda: worker.poll() is None, f"{_url(config)}/metrics")
-    console.print(summary(picture, CONTROLS, topic=None if embedded else topic))
+    console.print(summary(picture, CONTROLS, topic=None if embedded else topic), soft_wrap=True)
     found = {event.column for event in picture.events}
     return 0 if picture.triggers and found.isdisjoint(CONTROLS) else 1
 

@@ -44,12 +44,13 @@ def watch(
             gauges.sample()
             for event in news():
                 if picture.take(event) and live is None:
-                    console.print(trigger_line(event) if isinstance(event, RetrainTrigger) else event_line(event))
+                    told = trigger_line(event) if isinstance(event, RetrainTrigger) else event_line(event)
+                    console.print(told, soft_wrap=True)
             if live is not None:
                 live.update(picture.draw())
             elif time.monotonic() > line_at:
                 line_at = time.monotonic() + _LINE_S
-                console.print(progress_line(picture))
+                console.print(progress_line(picture), soft_wrap=True)
             if end_at is None and player.finished and gauges.counted >= picture.sent:
                 end_at = time.monotonic() + _SETTLE_S
 
