@@ -16,7 +16,6 @@ from driftbus.schemas.errors import StateError
 from driftbus.schemas.events import Entry, SummaryPart
 from driftbus.stream.plan import TopicPlan
 
-
 MAX_PENDING = 4096
 """Ranges of one source that may wait for an earlier one, which a producer's retry brings within moments."""
 

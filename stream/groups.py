@@ -238,8 +238,16 @@ class GroupJudge:
             ranges=self._marks.ranges(self._topic, t.window_start_tick),
             profile_id=profile_id,
             fingerprint=self._plan.fingerprint,
-            message=_sentence(t, sorted(names, key=lambda name: (-names[name], name))),
+            message=_sentence(t, self._unit(t), sorted(names, key=lambda name: (-names[name], name))),
         )
+
+    def _unit(self, t: Transition) -> str:
+        """How a value is to be read: ``share``, ``score`` (in standard deviations of the reference) or ``rows``."""
+        if t.what == "volume":
+            return "rows"
+        column = self._stream.profile.column(t.column)
+        scored = column.kind == "numeric" and column.bins > 2 and t.what in _SCORED
+        return "score" if scored else "share"
 
 
 def _hash(*parts: str) -> str:
@@ -257,10 +265,11 @@ _WHAT = {
     "range": "the share of values outside the reference's range has gone {}",
     "volume": "the number of rows an hour has gone {}",
 }
-_SHARES = frozenset({"category", "nulls", "invalid", "unseen", "range"})
+_SCORED = frozenset({"shift", "spread", "shape"})
+_FORMS = {"share": "{:.2%}", "score": "{:+.2f}σ", "rows": "{:,.0f}"}
 
 
-def _sentence(t: Transition, names: list[str]) -> str:
+def _sentence(t: Transition, unit: str, names: list[str]) -> str:
     """What a person reads first."""
     subject = t.column or "the stream"
     if t.status == "closed":
@@ -268,8 +277,9 @@ def _sentence(t: Transition, names: list[str]) -> str:
     told = f"the share of {t.category!r} has gone {{}}" if t.category else _WHAT[t.what]
     text = f"{subject}: {told.format(t.direction).strip()}"
     if t.reference_value is not None and t.current_value is not None:
-        form = ".2%" if t.what in _SHARES else ".4g"
-        text += f", {t.reference_value:{form}} → {t.current_value:{form}}"
+        # adding zero turns a negative zero into a plain one
+        values = (_FORMS[unit].format(round(v, 4) + 0.0) for v in (t.reference_value, t.current_value))
+        text += f", {' → '.join(values)}"
     if names:
         text += f" (among them {', '.join(repr(name) for name in names[:3])})"
     return f"{text}; {t.severity}, {t.detector} {t.statistic:.3g} against {t.threshold:.3g}"

@@ -31,9 +31,12 @@ def command(config_path: Path) -> None:
 
     set_up_logs(config.run.log, config.run.log_level)
     from driftbus.stream.start import prepare
+    from driftbus.stream.warmup import warm_up
     from driftbus.stream.worker import run_worker
 
     make, registry = prepare(config)
+    LOG.info("compiling kernels, unless they are cached; the first start takes half a minute")
+    warm_up()
     code = _loop(lambda: run_worker(make, registry, config))
     logging.shutdown()
     sys.stdout.flush()

@@ -1,0 +1,101 @@
+"""Compiles every kernel before the first record comes: a worker that compiles while it holds partitions stalls them.
+
+The machine code is cached on disk (see `driftbus.schemas.kernel`), so this costs a minute once and
+a fraction of a second afterwards.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import time
+from typing import Any
+
+import fastavro
+import numpy as np
+
+from driftbus.detectors.reference import CategoryData, NumericData, build_profile
+from driftbus.schemas.avsc import WriterSchema, parse_schema
+from driftbus.schemas.config import Config
+from driftbus.schemas.decode.batch import BatchDecoder
+from driftbus.schemas.framing import SchemaKey, by_id, frame
+from driftbus.stream.driver import Driver
+from driftbus.stream.plan import build_plans
+
+LOG = logging.getLogger(__name__)
+
+_SCHEMA = {
+    "type": "record",
+    "name": "WarmUp",
+    "fields": [
+        {"name": "time", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "version", "type": "string"},
+        {"name": "x", "type": ["null", "double"]},
+        {"name": "c", "type": ["null", "string"]},
+    ],
+}
+_PANES, _ROWS = 200, 40
+_SLOW_S = 2.0
+
+
+class _Resolver:
+    """One schema for every id."""
+
+    bare: WriterSchema | None = None
+
+    def knows(self, key: SchemaKey) -> bool:
+        return True
+
+    def resolve(self, key: SchemaKey) -> WriterSchema:
+        return parse_schema(_SCHEMA)
+
+
+def warm_up() -> float:
+    """Run a small drifting stream through decoding, counting and judging; the seconds it took."""
+    begun = time.monotonic()
+    rng = np.random.default_rng(0)
+    reference = {
+        "x": NumericData(rng.normal(size=2_000)),
+        "c": CategoryData(rng.choice(["a", "b", "c"], 2_000).astype(object)),
+    }
+    profile = build_profile("warmup", "predictions", reference, ordered=True)
+    document: dict[str, Any] = {
+        "kafka": {"bootstrap": "none:1"},
+        "monitors": {
+            "warmup": {
+                "predictions": {"topic": "warmup", "time": "time", "version": "version"},
+                "segments": ["c"],
+                "pane": "1s",
+            }
+        },
+        "limits": {"lateness": "0s"},
+    }
+    plans = build_plans(Config.model_validate(document), {("warmup", "predictions"): profile}, {"warmup": 1})
+    driver, decoder = Driver(plans), BatchDecoder(plans.topics["warmup"].projection, _Resolver())
+    for half in range(2):
+        first = half * _PANES * _ROWS
+        values = [_record(rng, first + i, drifted=half == 1) for i in range(_PANES * _ROWS)]
+        decoded = decoder.decode([*values, b"\0damaged"], lambda _: ())
+        offsets = np.arange(first, first + len(values) + 1, dtype=np.int64)
+        driver.feed("warmup", 0, decoded.block, offsets, np.full(offsets.size, -1, np.int64), decoded.good)
+    driver.finish()
+    took = time.monotonic() - begun
+    if took > _SLOW_S:
+        LOG.info("kernels compiled in %.0f s; they are cached for the next start", took)
+    return took
+
+
+def _record(rng: np.random.Generator, i: int, *, drifted: bool) -> bytes:
+    out = io.BytesIO()
+    row = {
+        "time": i * 1_000 // _ROWS,
+        "version": "1",
+        "x": None if i % 17 == 0 else float(rng.normal(2.0 if drifted else 0.0)),
+        "c": None if i % 23 == 0 else str(rng.choice(["a", "d"] if drifted else ["a", "b", "c"])),
+    }
+    fastavro.schemaless_writer(out, _SCHEMA, row)
+    return frame(by_id(1), out.getvalue())
+
+
+if __name__ == "__main__":
+    warm_up()
