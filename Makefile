@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.run-$(shell cksum requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 DEV_STAMP := $(VENV)/.dev-$(shell cksum requirements-dev.lock pyproject.toml | cksum | cut -d' ' -f1)
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+# Kernels are compiled here, with a word about it, rather than at the first start of something.
+COMPILE := echo "compiling kernels, once" >&2; $(BIN)/python -m driftbus.stream.warmup
 
 .PHONY: help install demo test lint format bench locks dist clean
 
@@ -70,6 +72,7 @@ $(RUN_STAMP): | $(BIN)/python
 	@$(PIP_INSTALL) --require-hashes -r requirements.lock
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.run-* $(VENV)/.dev-*
+	@$(COMPILE)
 	@touch $@
 
 $(DEV_STAMP): | $(BIN)/python
@@ -77,4 +80,5 @@ $(DEV_STAMP): | $(BIN)/python
 	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.run-* $(VENV)/.dev-*
+	@$(COMPILE)
 	@touch $@ $(RUN_STAMP)
