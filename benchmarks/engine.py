@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from river.drift import ADWIN
@@ -44,10 +45,12 @@ def _ours(profile: Profile, block: Block, rows: int, panes: int) -> Callable[[],
 
 
 def _theirs(columns: list[list[float]]) -> Callable[[], int]:
+    detector_class: Any = ADWIN
+
     def call() -> int:
         alarms = 0
         for column in columns:
-            detector = ADWIN()
+            detector = detector_class()
             for value in column:
                 detector.update(value)
                 alarms += detector.drift_detected

@@ -36,7 +36,8 @@ def main() -> None:
         datadir=str(Path(schema_file).parent / "stock-faust"),
         stream_recovery_delay=0.0,
     )
-    detectors = {name: ADWIN() for name in _COLUMNS}
+    detector_class: Any = ADWIN
+    detectors = {name: detector_class() for name in _COLUMNS}
     count, alarms, started = 0, 0, (0.0, 0.0)
 
     @app.agent(app.topic(topic, value_type=bytes))  # type: ignore[untyped-decorator, unused-ignore]

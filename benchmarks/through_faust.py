@@ -15,12 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psutil
 
 from benchmarks import events
@@ -31,8 +30,8 @@ from driftbus.stream.training import save_profile
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from harness.broker import Broker  # noqa: E402 - lives among the tests
-from harness.process import Child, free_ports  # noqa: E402
+from harness.broker import Broker
+from harness.process import Child, free_ports
 
 PARTITIONS = 4
 _POLL_S = 0.2
@@ -141,9 +140,8 @@ def _written(config: Config, path: Path) -> Path:
 def _counted(url: str) -> int:
     """Events that the worker has counted; 0 while it starts."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        lines = httpx.get(url, timeout=5).text.splitlines()
+    except httpx.TransportError:
         return 0
     return sum(int(float(line.rsplit(" ", 1)[1])) for line in lines if line.startswith("driftbus_events_total{"))
 
