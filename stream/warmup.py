@@ -54,7 +54,7 @@ def warm_up() -> float:
     """Run a small drifting stream through decoding, counting and judging; the seconds it took."""
     begun = time.monotonic()
     rng = np.random.default_rng(0)
-    reference = {
+    reference: dict[str, NumericData | CategoryData] = {
         "x": NumericData(rng.normal(size=2_000)),
         "c": CategoryData(rng.choice(["a", "b", "c"], 2_000).astype(object)),
     }
