@@ -98,6 +98,21 @@ class ColumnProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Reference of a segment: its own rows in the cells of the whole.
+
+    Args:
+        segment: ``field=value``.
+        rows: reference rows.
+        counts: in the order of the layout.
+    """
+
+    segment: str
+    rows: int
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """Where the cells of each column stand in the vector of counts.
 
@@ -126,6 +141,7 @@ class Profile:
         source: where they came from, for people (a file name, topic and offsets).
         created_ms: wall-clock time of making.
         learned_until_ms: event time at which learning from the stream ended, None for training data.
+        parts: references of segments.
 
     Raises:
         ConfigError: a column contradicts itself, or two have one name.
@@ -138,6 +154,7 @@ class Profile:
     source: str = ""
     created_ms: int = 0
     learned_until_ms: int | None = None
+    parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -147,6 +164,9 @@ class Profile:
             problem = _contradiction(column)
             if problem:
                 raise ConfigError(f"column {column.name!r} of the profile: {problem}", key=self.monitor, fix=_REMAKE)
+        total = sum(column.width for column in self.columns)
+        if any(len(part.counts) != total or min(part.counts, default=0) < 0 for part in self.parts):
+            raise ConfigError("a segment's counts don't fit the columns", key=self.monitor, fix=_REMAKE)
 
     @cached_property
     def profile_id(self) -> str:
@@ -177,6 +197,13 @@ class Profile:
         cells = [cell for c in self.columns for cell in (*c.counts, c.nulls, c.invalid)]
         return np.array(cells, np.int64)
 
+    def of_segment(self, segment: str) -> Profile | None:
+        """The reference of a segment (``field=value``), None if it has none of its own."""
+        for part in self.parts:
+            if part.segment == segment:
+                return self.recounted(np.array(part.counts, np.int64), part.rows)
+        return None
+
     def recounted(self, counts: NDArray[np.int64], rows: int) -> Profile:
         """The same bins and categories with other rows in them: the reference of a part of the rows.
 
@@ -189,15 +216,17 @@ class Profile:
             nulls, invalid = counts[cell + column.value_cells : cell + column.width].tolist()
             values = tuple(counts[cell : cell + column.value_cells].tolist())
             columns.append(replace(column, counts=values, nulls=nulls, invalid=invalid))
-        return replace(self, columns=tuple(columns), rows=rows)
+        return replace(self, columns=tuple(columns), rows=rows, parts=())
 
     def _content(self) -> dict[str, Any]:
+        parts = [{"segment": p.segment, "rows": p.rows, "counts": list(p.counts)} for p in self.parts]
         return {
             "monitor": self.monitor,
             "stream": self.stream,
             "rows": self.rows,
             "learned_until_ms": self.learned_until_ms,
             "columns": [_column_to_dict(column) for column in self.columns],
+            **({"parts": parts} if parts else {}),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -225,6 +254,10 @@ class Profile:
                 source=str(data.get("source", "")),
                 created_ms=int(data.get("created_ms", 0)),
                 learned_until_ms=None if learned_until is None else int(learned_until),
+                parts=tuple(
+                    Part(str(p["segment"]), int(p["rows"]), tuple(int(count) for count in p["counts"]))
+                    for p in data.get("parts", ())
+                ),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"not a profile: {type(error).__name__} {error}", fix=_REMAKE) from error

@@ -118,7 +118,8 @@ def prepare(
     name = base[0] if base else monitor_name(data)
     notes = [*training.notes, *table.notes, *timeline.notes]
     left_out = _left_out(training, table, timeline.column)
-    profile = make_profile(training, name, STREAM, columns=_watched(training, table, timeline.column, wishes, left_out))
+    watched = _watched(training, table, timeline.column, wishes, left_out)
+    profile = make_profile(training, name, STREAM, columns=watched, segments=segments)
     if not profile.columns:
         raise ConfigError(f"{table.path} and {reference} have no column in common", fix="are these the right files?")
     roles = {column.role: column.name for column in profile.columns}

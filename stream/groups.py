@@ -140,8 +140,8 @@ def _span(into: dict[int, tuple[int, int]], other: dict[int, tuple[int, int]]) -
 class GroupJudge:
     """The detectors of one group, and what their transitions mean in event time and offsets.
 
-    A segment is not compared with all rows, from which it differs by nature: its first
-    `learn.segment_rows` rows are counted into the profile's cells and become its own reference.
+    A segment is not compared with all rows, from which it differs by nature. If the profile has no
+    reference of its own for it, its first `learn.segment_rows` rows become that.
     """
 
     def __init__(self, plan: MonitorPlan, stream: StreamPlan, group: Group) -> None:
@@ -150,7 +150,8 @@ class GroupJudge:
         self._marks = OffsetMarks()
         self._empty = np.zeros(stream.layout.total, np.int64)
         self._learned = GroupPane(self._empty)
-        self._detector = None if group.segment else GroupDetector(stream.profile, plan.settings)
+        self._given = stream.profile.of_segment(group.segment) if group.segment else stream.profile
+        self._detector = None if self._given is None else GroupDetector(self._given, plan.settings)
         self.last_tick = -1
 
     def update(self, tick: int, content: GroupPane | None) -> list[DriftEvent]:
@@ -195,9 +196,7 @@ class GroupJudge:
 
     def _reference(self) -> Profile:
         """What the group is compared with."""
-        if not self._group.segment:
-            return self._stream.profile
-        return self._stream.profile.recounted(self._learned.counts, self._learned.rows)
+        return self._given or self._stream.profile.recounted(self._learned.counts, self._learned.rows)
 
     def _event(self, tick: int, t: Transition, content: GroupPane | None) -> DriftEvent:
         pane_ms, profile_id = self._plan.pane_ms, self._stream.profile.profile_id

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from driftbus.detectors.profile import Profile
-from driftbus.detectors.reference import NumericData, build_profile
+from driftbus.detectors.parts import with_parts
+from driftbus.detectors.reference import CategoryData, NumericData, build_profile
 from driftbus.schemas.config import StreamConfig
 from driftbus.schemas.errors import ConfigError
 from driftbus.stream.survey import Data, Survey, Wishes, survey
@@ -95,6 +96,7 @@ def make_profile(
     columns: Collection[str] | None = None,
     ordered: bool = True,
     created_ms: int = 0,
+    segments: Collection[str] = (),
 ) -> Profile:
     """The profile of a reference.
 
@@ -104,6 +106,7 @@ def make_profile(
         columns: only these; None: all.
         ordered: whether rows are in time order; with a time column they are sorted by it first.
         created_ms: wall-clock time, for people.
+        segments: columns whose values get references of their own.
     """
     if training.survey is None:
         assert training.profile is not None
@@ -115,9 +118,11 @@ def make_profile(
     if ordered and times is not None and (np.diff(times) < 0).any():
         order = np.argsort(times, kind="stable")
         data = {name: _taken(each, order) for name, each in data.items()}
-    return build_profile(
+    profile = build_profile(
         monitor, stream, data, ordered=ordered, rows=found.rows, source=training.name, created_ms=created_ms
     )
+    own = {name: _as_texts(data[name]) for name in segments if name in data}
+    return with_parts(profile, data, own) if own else profile
 
 
 def load_profile(path: Path) -> Profile:
@@ -159,6 +164,15 @@ def _every(table: Table, step: int) -> Any:
         kept.append(batch.take(pa.array(np.arange(first, batch.num_rows, step))))
         at += batch.num_rows
     return pa.Table.from_batches(kept)
+
+
+def _as_texts(data: Data) -> list[str | None]:
+    """Values as a segment's name has them."""
+    if isinstance(data, CategoryData):
+        return list(data.values)
+    present = np.isfinite(data.values) if data.present is None else data.present & np.isfinite(data.values)
+    numbers = zip(data.values.tolist(), present.tolist(), strict=True)
+    return [(str(int(v)) if v == int(v) else repr(v)) if known else None for v, known in numbers]
 
 
 def _taken(data: Data, order: np.ndarray[Any, np.dtype[np.int64]]) -> Data:

@@ -117,12 +117,13 @@ def _profiles(training: Training, monitor: str, stream: str, ordered: bool, conf
     """The profile of the stream, and that of the labels: outcomes come later, on a stream of their own."""
     found, now = training.survey, time_ns() // 1_000_000
     label = found.named("label") if found is not None else ""
+    segments = [] if config is None else config.monitors[monitor].segments
     together = config is not None and bool(label) and config.monitors[monitor].streams[stream].label == label
     if found is None or not label or together:
-        return [make_profile(training, monitor, stream, ordered=ordered, created_ms=now)]
+        return [make_profile(training, monitor, stream, ordered=ordered, created_ms=now, segments=segments)]
     features = [name for name in found.data if name != label]
     return [
-        make_profile(training, monitor, of, columns=columns, ordered=ordered, created_ms=now)
+        make_profile(training, monitor, of, columns=columns, ordered=ordered, created_ms=now, segments=segments)
         for of, columns in ((stream, features), ("labels", [label]))
     ]
 

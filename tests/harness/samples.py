@@ -122,6 +122,7 @@ PROFILE: dict[str, Any] = {
             "longrun": [],
         },
     ],
+    "parts": [{"segment": "country=PT", "rows": 4, "counts": [0, 1, 2, 0, 0, 1, 0, 4, 0, 0, 0, 0]}],
 }
 
 EVENTS: dict[str, dict[str, Any]] = {
