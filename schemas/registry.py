@@ -30,6 +30,8 @@ MAX_REFERENCES = 100
 _ACCEPT = "application/vnd.schemaregistry.v1+json, application/json"
 _FIRST_PAUSE_S = 0.1
 _NOT_FOUND = range(40400, 40500)
+_LARGEST_ID = 2**31 - 1
+"""Registries hold ids as signed 32-bit integers, and refuse larger ones as if their path did not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +133,10 @@ class Registry:
         if key.kind not in (BY_ID, BY_GUID):
             kind = "a fingerprint" if key.kind == BY_FINGERPRINT else "no schema id"
             raise DecodeError("unknown_schema", f"the record has {kind}, which the registry can't look up")
-        path = f"/schemas/ids/{key.low}" if key.kind == BY_ID else f"/schemas/guids/{key.guid}"
+        if key.kind == BY_ID and key.low > _LARGEST_ID:
+            raise DecodeError("unknown_schema", f"no registry has so large an id as {key}")
         try:
-            schema = self._schema(self._get(path), str(key))
+            schema = self._schema(self._lookup(key), str(key))
         except _NotFound as error:
             message = f"the registry has no {key}: {error}"
             with self._lock:
@@ -186,6 +189,15 @@ class Registry:
         if self._field(answer, "is_compatible") is True:
             return []
         return [str(message) for message in answer.get("messages") or ["incompatible with the latest version"]]
+
+    def _lookup(self, key: SchemaKey) -> Any:
+        if key.kind == BY_ID:
+            return self._get(f"/schemas/ids/{key.low}")
+        try:
+            return self._get(f"/schemas/guids/{key.guid}")
+        except _NoSuchPath:
+            self.subjects()  # raises when the address is wrong altogether
+            raise _NotFound("it is too old to know GUIDs") from None
 
     def _known_missing(self, key: SchemaKey) -> str | None:
         until, message = self._unknown.get(key, (0.0, ""))
@@ -258,10 +270,11 @@ class Registry:
             raise _NotFound(_said(response).removeprefix(": ") or "not found")
         if status in (409, 422):
             raise ConfigError(f"the registry at {self.url} refuses the schema{_said(response)}")
-        raise self._no_registry(f"it answers {status}{_said(response)}")
+        kind = _NoSuchPath if status == 404 else ConfigError
+        raise self._no_registry(f"it answers {status}{_said(response)}", kind)
 
-    def _no_registry(self, why: str) -> ConfigError:
-        return ConfigError(
+    def _no_registry(self, why: str, kind: type[ConfigError] = ConfigError) -> ConfigError:
+        return kind(
             f"{self.url} does not answer like a schema registry: {why}",
             key="registry.url",
             fix="Write the address up to and without /subjects",
@@ -281,6 +294,10 @@ class Registry:
 
 class _NotFound(Exception):
     """The registry definitely does not have it."""
+
+
+class _NoSuchPath(ConfigError):
+    """The address answers, but serves nothing there."""
 
 
 class OwnFirst:

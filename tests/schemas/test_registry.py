@@ -133,6 +133,17 @@ def test_a_wrong_address_is_not_a_missing_schema(registry: Server) -> None:
 
 
 @pytest.mark.registry
+def test_a_registry_without_guids_and_an_id_beyond_all_are_no_reason_to_stop(registry: Server) -> None:
+    schemas = client(registry.url)
+    for key in (by_guid(UUID(int=5)), by_id(2**31), by_id(2**32 - 1)):
+        with pytest.raises(DecodeError) as caught:
+            schemas.resolve(key)
+        assert caught.value.reason == "unknown_schema"
+    with pytest.raises(ConfigError, match="does not answer like a schema registry"):
+        client(registry.url.replace("ccompat", "nothing")).resolve(by_guid(UUID(int=5)))
+
+
+@pytest.mark.registry
 def test_what_was_found_outlives_the_registry(fragile_registry: Server) -> None:
     schemas = client(fragile_registry.url, timeout=500)
     schema_id = schemas.register("reg4-value", record("Reg4", ("x", "int")))
