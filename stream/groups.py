@@ -266,6 +266,7 @@ _WHAT = {
 }
 _SCORED = frozenset({"shift", "spread", "shape"})
 _FORMS = {"share": "{:.2%}", "score": "{:+.2f}σ", "rows": "{:,.0f}"}
+_DIGITS = {"share": 4, "score": 2, "rows": 0}
 
 
 def _sentence(t: Transition, unit: str, names: list[str]) -> str:
@@ -276,8 +277,8 @@ def _sentence(t: Transition, unit: str, names: list[str]) -> str:
     told = f"the share of {t.category!r} has gone {{}}" if t.category else _WHAT[t.what]
     text = f"{subject}: {told.format(t.direction).strip()}"
     if t.reference_value is not None and t.current_value is not None:
-        # adding zero turns a negative zero into a plain one
-        values = (_FORMS[unit].format(round(v, 4) + 0.0) for v in (t.reference_value, t.current_value))
+        # rounded first and with zero added, or a tiny negative number would read -0.00
+        values = (_FORMS[unit].format(round(v, _DIGITS[unit]) + 0.0) for v in (t.reference_value, t.current_value))
         text += f", {' → '.join(values)}"
     if names:
         text += f" (among them {', '.join(repr(name) for name in names[:3])})"
