@@ -16,6 +16,9 @@ from driftbus.schemas.errors import StateError
 from driftbus.schemas.events import Entry, SummaryPart
 from driftbus.stream.plan import TopicPlan
 
+ANYWHERE = -2
+"""`SourceChain.applied` of a source whose first ranges are no longer in the summaries log."""
+
 MAX_PENDING = 4096
 """Ranges of one source that may wait for an earlier one, which a producer's retry brings within moments."""
 
@@ -30,7 +33,7 @@ class Late(Enum):
 
 @dataclass(slots=True)
 class SourceChain:
-    """One source: `applied` is the end of the settled ranges, -1 before the first."""
+    """One source: `applied` is the end of the settled ranges, negative before the first."""
 
     applied: int = -1
     clock: int = -1
@@ -65,6 +68,11 @@ class Chain:
         """Ranges that wait for an earlier one."""
         return sum(len(source.pending) for source in self.sources)
 
+    def begin_anywhere(self) -> None:
+        """Begin each source with the first range that comes: the log no longer has the earlier ones."""
+        for source in self.sources:
+            source.applied = ANYWHERE
+
     def take(self, part: SummaryPart) -> Iterator[SummaryPart]:
         """Apply a part; yields the ranges to settle now, in order. Settle each before asking for the next.
 
@@ -77,6 +85,8 @@ class Chain:
                 "the start: restart all workers to take up the new partitions"
             )
         source = self.sources[part.source.partition]
+        if source.applied == ANYWHERE and part.kind == "final":
+            source.applied = part.a
         expected = source.next_a(part.base)
         if part.kind == "clock":
             # Without a tick of its own a silent source is held to have come as far as the others have on

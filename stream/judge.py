@@ -188,6 +188,11 @@ class MonitorJudge:
         self._policy = PolicyClock(plan)
         self.foreign = 0
 
+    def begin_anywhere(self) -> None:
+        """Begin with the first ranges that come: the summaries before them were deleted."""
+        for stream in self.streams:
+            stream.chain.begin_anywhere()
+
     def apply(self, offset: int, message: Message) -> list[Decided]:
         """One message of the summaries partition; what is already inside the state is passed over."""
         if offset < self.offset:

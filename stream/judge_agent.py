@@ -97,6 +97,9 @@ class JudgeAgent:
                     f"whose log now starts at {log_start}: summaries were deleted before they were judged. Raise the "
                     "topic's retention.ms, and delete the monitor's records from the state topic to start afresh"
                 )
+            if monitor.offset == 0 < log_start:
+                LOG.info("monitor %s begins with what is left of %s[%d]", name, tp.topic, tp.partition)
+                monitor.begin_anywhere()
         self._writer.took_over(found)
         self.judges[tp] = judge
         self._schedule(judge)

@@ -273,5 +273,6 @@ def _topic_plan(
         schema_file=first.schema_file,
         streams=tuple(streams),
         counting=counting,
-        epoch=fingerprint([counting, topic, limits.range_records, limits.range_entries, shards]),
+        # with the app, so that a new name begins anew on the same summaries topic
+        epoch=fingerprint([counting, config.app, topic, limits.range_records, limits.range_entries, shards]),
     )
