@@ -55,17 +55,18 @@ def read_profiles(kafka: KafkaConfig, topic: str, partitions: Iterable[int]) -> 
             newest.pop(key, None)
         else:
             newest[key] = value
-    profiles: dict[Key, Profile] = {}
-    for key, value in newest.items():
-        try:
-            profile = Profile.from_dict(unpack_profile(value))
-        except (DecodeError, ValueError) as error:
-            raise StateError(
-                f"the profile {key!r} on topic {topic} can't be read: {error}. Publish it again with "
-                "`driftbus profile --publish`"
-            ) from error
-        profiles[profile.monitor, profile.stream] = profile
-    return profiles
+    profiles = [_unpacked(value, key, topic) for key, value in newest.items()]
+    return {(profile.monitor, profile.stream): profile for profile in profiles}
+
+
+def _unpacked(value: bytes, key: str, topic: str) -> Profile:
+    try:
+        return Profile.from_dict(unpack_profile(value))
+    except (DecodeError, ValueError) as error:
+        raise StateError(
+            f"the profile {key!r} on topic {topic} can't be read: {error}. Publish it again with "
+            "`driftbus profile --publish`"
+        ) from error
 
 
 def publish_profile(kafka: KafkaConfig, topic: str, profile: Profile) -> None:
@@ -90,6 +91,32 @@ def publish_profile(kafka: KafkaConfig, topic: str, profile: Profile) -> None:
     left = producer.flush(_PATIENCE_S + 1.0)
     if refused or left:
         raise Unavailable(f"topic {topic} did not take the profile: {refused[0] if refused else 'no answer'}")
+
+
+def publish_once(kafka: KafkaConfig, topic: str, partitions: Iterable[int], profile: Profile) -> Profile:
+    """Put a learned profile on the profiles topic unless another worker was faster; the one that counts.
+
+    Of several workers that learn at the same time, the first record counts. A worker that came
+    later puts that one after its own, so that the newest record is the one that counts as well.
+    """
+    places, key = list(partitions), f"{profile.monitor}/{profile.stream}"
+    if not _records(kafka, topic, places, key):
+        publish_profile(kafka, topic, profile)
+    records = _records(kafka, topic, places, key)
+    first, last = _unpacked(records[0], key, topic), _unpacked(records[-1], key, topic)
+    if first.profile_id != last.profile_id:
+        publish_profile(kafka, topic, first)
+    return first
+
+
+def _records(kafka: KafkaConfig, topic: str, partitions: Iterable[int], key: str) -> list[bytes]:
+    """Values with a key since its last tombstone, in order."""
+    found: list[bytes] = []
+    for record in read_to_end(kafka.librdkafka(), topic, partitions):
+        if record.key() == key.encode():
+            value = record.value()
+            found = [] if value is None else [*found, value]
+    return found
 
 
 def _from_files(config: Config) -> dict[Key, Profile]:

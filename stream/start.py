@@ -1,29 +1,50 @@
-"""What a worker needs before it starts: topics in order, profiles, plans, schemas."""
+"""What a worker needs before it starts: topics in order, schemas, profiles, plans."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.gc_collector import GCCollector
-from prometheus_client.platform_collector import PlatformCollector
-from prometheus_client.process_collector import ProcessCollector
+from confluent_kafka.admin import AdminClient
 
+from driftbus.detectors.profile import Profile
 from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import Resolver
 from driftbus.schemas.registry import Registry, open_resolver
-from driftbus.stream.plan import build_plans, topics_of
-from driftbus.stream.profiles import find_profiles
+from driftbus.stream.learning import learn_from_topic
+from driftbus.stream.plan import Plans, build_plans, topics_of
+from driftbus.stream.profiles import Key, find_profiles, publish_once
 from driftbus.stream.publish import register_outputs
 from driftbus.stream.topics import admin_client, require_topics
-from driftbus.stream.worker import Worker
 
 LOG = logging.getLogger(__name__)
 
 
-def prepare(config: Config) -> tuple[Callable[[], Worker], CollectorRegistry]:
-    """Check and load everything; what makes the worker, and its metrics registry.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `prepare` found.
+
+    Args:
+        plans: what to read, count and judge.
+        resolvers: source topic → where its writer schemas come from.
+        schema_ids: registry ids of the schemas that are published.
+        admin: client to ask the brokers with.
+    """
+
+    plans: Plans
+    resolvers: dict[str, Resolver]
+    schema_ids: dict[str, int]
+    admin: AdminClient
+
+
+def prepare(config: Config, stopped: Callable[[], bool] = lambda: False) -> Prepared:
+    """Check and load everything; learn the profiles that are missing, which can take their whole period.
+
+    Args:
+        config: the configuration.
+        stopped: asked now and then while profiles are learned; True ends that with a ConfigError.
 
     Raises:
         ConfigError: something in the configuration, the topics or the profiles is wrong.
@@ -33,13 +54,11 @@ def prepare(config: Config) -> tuple[Callable[[], Worker], CollectorRegistry]:
     counts = require_topics(admin, config)
     registry = Registry(config.registry) if config.registry.url else None
     resolvers = open_resolvers(config, registry)
-    profiles = find_profiles(config, counts[config.topics.profiles])
-    plans = build_plans(config, profiles, counts, counts[config.topics.summaries])
     schema_ids = register_outputs(config, registry)
-    metrics = CollectorRegistry()
-    for collector in (GCCollector, PlatformCollector, ProcessCollector):
-        collector(registry=metrics)
-    return lambda: Worker(config, plans, resolvers, schema_ids, admin, metrics), metrics
+    profiles = find_profiles(config, counts[config.topics.profiles])
+    for monitor, stream in _missing(config, profiles):
+        profiles[monitor, stream] = _learned(config, monitor, stream, counts, stopped)
+    return Prepared(build_plans(config, profiles, counts), resolvers, schema_ids, admin)
 
 
 def open_resolvers(config: Config, registry: Registry | None) -> dict[str, Resolver]:
@@ -48,3 +67,18 @@ def open_resolvers(config: Config, registry: Registry | None) -> dict[str, Resol
         topic: open_resolver(config.monitors[name].streams[stream], registry, key=f"monitors.{name}.{stream}")
         for topic, ((name, stream), *_) in topics_of(config).items()
     }
+
+
+def _missing(config: Config, profiles: dict[Key, Profile]) -> list[Key]:
+    wanted = [(name, stream) for name, monitor in config.monitors.items() for stream in monitor.streams]
+    return [key for key in wanted if key not in profiles]
+
+
+def _learned(config: Config, monitor: str, stream: str, counts: dict[str, int], stopped: Callable[[], bool]) -> Profile:
+    topic = config.monitors[monitor].streams[stream].topic
+    LOG.info("%s has no profile for its %s: learning it from the beginning of topic %s", monitor, stream, topic)
+    now_ms = time.time_ns() // 1_000_000
+    learned = learn_from_topic(config, monitor, stream, counts[topic], stopped=stopped, now_ms=now_ms)
+    profile = publish_once(config.kafka, config.topics.profiles, range(counts[config.topics.profiles]), learned)
+    LOG.info("%s: profile %s of %d rows of %s", monitor, profile.profile_id, profile.rows, stream)
+    return profile

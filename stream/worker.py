@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,12 +11,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
-from prometheus_client import CollectorRegistry
 
 from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import Resolver
-from driftbus.schemas.errors import Unavailable
-from driftbus.stream.health import Health, HttpServer, Status
+from driftbus.stream.health import Health, Status
 from driftbus.stream.judge_agent import JudgeAgent
 from driftbus.stream.metrics import Metrics
 from driftbus.stream.outbox import Outbox, producer_properties
@@ -31,12 +28,8 @@ from driftbus.stream.transport.poller import Committed, Starts
 
 LOG = logging.getLogger(__name__)
 
-FINE, UNREACHABLE, CRASHED = 0, 3, 4
-
 PROBE_S = 5.0
 STATUS_S = 1.0
-DRAIN_S = 20.0
-"""Time that a SIGTERM leaves for agents to finish and offsets to be committed; orchestrators kill after 30 s."""
 
 
 class Worker(BusApp):
@@ -48,7 +41,8 @@ class Worker(BusApp):
         resolvers: source topic → where its writer schemas come from.
         schema_ids: registry ids of the schemas that are published.
         admin: client to ask the brokers with.
-        registry: where metrics are registered.
+        health: where its status is written.
+        metrics: of the process.
     """
 
     def __init__(
@@ -58,10 +52,11 @@ class Worker(BusApp):
         resolvers: Mapping[str, Resolver],
         schema_ids: dict[str, int],
         admin: AdminClient,
-        registry: CollectorRegistry,
+        health: Health,
+        metrics: Metrics,
     ) -> None:
         super().__init__(config.app, config.kafka, commit_s=config.run.commit_every / 1000)
-        self.health = Health()
+        self.health, self.metrics = health, metrics
         self._settings, self._plans = config, plans
         self._probe = Probe(admin)
         self._lock = asyncio.Lock()
@@ -69,7 +64,6 @@ class Worker(BusApp):
         self._committed_at: float | None = None
         self._commit_due_at: float | None = None
         self._beside: list[asyncio.Task[None]] = []
-        metrics = self.metrics = Metrics(registry, config.run.metrics_columns)
         self.outbox = Outbox(producer_properties(config.kafka, f"{config.app}-outbox"), self.poison)
         publish = Publisher(config, self.outbox, schema_ids)
         self.summarising = SummariseAgent(
@@ -198,55 +192,3 @@ class Worker(BusApp):
             commit_due_at=self._commit_due_at,
             waiting=self.summarising.waits(),
         )
-
-
-async def run_worker(make: Callable[[], Worker], registry: CollectorRegistry, config: Config) -> int:
-    """Run a worker until SIGTERM, SIGINT or a failure; the exit code.
-
-    Args:
-        make: creates the worker; called on the event loop.
-        registry: what /metrics shows.
-        config: the configuration.
-    """
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    worker = make()
-    server = HttpServer(worker.health, registry, config.run.metrics_host, config.run.metrics_port)
-    LOG.info("metrics and health on http://%s:%d", config.run.metrics_host, server.port)
-    boot = asyncio.create_task(worker.boot())
-    boot.add_done_callback(
-        lambda done: None if done.cancelled() or not done.exception() else _boot_failed(worker, done)
-    )
-    worker.begin_beside()
-    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(worker.wait_poisoned())]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    LOG.info("stopping: %s", worker.poisoned or "asked to")
-    code = await _drain(worker)
-    boot.cancel()
-    for wait in waits:
-        wait.cancel()
-    server.close()
-    return code
-
-
-def _boot_failed(worker: Worker, boot: asyncio.Task[None]) -> None:
-    error = boot.exception()
-    assert error is not None
-    worker.poison(error)
-
-
-async def _drain(worker: Worker) -> int:
-    """Let agents finish, commit, leave the group. What can't be finished in time is read again by the next owner."""
-    await worker.end_beside()
-    try:
-        await asyncio.wait_for(worker.stop(), DRAIN_S)
-    except TimeoutError:
-        LOG.error("not drained within %g s; what is not committed will be read again", DRAIN_S)
-        drained = False
-    else:
-        drained = True
-    left = worker.outbox.close(timeout_s=0.0 if worker.poisoned else 5.0)
-    if worker.poisoned:
-        return UNREACHABLE if isinstance(worker.poisoned, Unavailable) else CRASHED
-    return FINE if drained and not left else UNREACHABLE

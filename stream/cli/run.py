@@ -14,15 +14,15 @@ import click
 
 from driftbus.stream.cli._options import config_option, configured
 
-LOG = logging.getLogger("driftbus.run")
-
 
 @click.command(short_help="Run a worker until SIGTERM.")
 @config_option
 def command(config_path: Path) -> None:
     """Read events, judge them, publish drift events and retrain triggers, until SIGTERM or Ctrl-C.
 
-    Start as many workers with the same configuration as you like: they share the work.
+    Start as many workers with the same configuration as you like: they share the work. A monitor
+    without a profile learns one from the beginning of its topic first.
+
     Exit code 0 after SIGTERM, 3 when Kafka could not be reached, 4 after a failure; nothing past a
     failure is committed.
     """
@@ -30,14 +30,9 @@ def command(config_path: Path) -> None:
     from driftbus.stream.logs import set_up_logs
 
     set_up_logs(config.run.log, config.run.log_level)
-    from driftbus.stream.start import prepare
-    from driftbus.stream.warmup import warm_up
-    from driftbus.stream.worker import run_worker
+    from driftbus.stream.running import run_worker
 
-    make, registry = prepare(config)
-    LOG.info("compiling kernels, unless they are cached; the first start takes half a minute")
-    warm_up()
-    code = _loop(lambda: run_worker(make, registry, config))
+    code = _loop(lambda: run_worker(config))
     logging.shutdown()
     sys.stdout.flush()
     # Faust's and librdkafka's threads don't end by themselves; everything that counts is flushed

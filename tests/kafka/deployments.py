@@ -68,6 +68,7 @@ class Deployment:
         kafka_options: Mapping[str, Any] = MappingProxyType({}),
         schema_files: bool = True,
         seal_after: str = "0s",
+        learn: Mapping[str, Any] = MappingProxyType({}),
         **overrides: Any,
     ) -> Deployment:
         """Topics and a configuration of its own; `overrides` are whole keys of driftbus.yaml."""
@@ -79,7 +80,8 @@ class Deployment:
             source = {"topic": topic, "time": "ts"}
             if schema_files:
                 source["schema_file"] = str(folder / "scored.avsc")
-            monitors[name] = {"predictions": source, "profile": str(folder / f"{name}.json")}
+            known = {"learn": dict(learn)} if learn else {"profile": str(folder / f"{name}.json")}
+            monitors[name] = {"predictions": source, **known}
         roles = ("summaries", "drift", "retrain", "state", "profiles", "deadletter")
         run = {"snapshot_every": "2s", "preview_every": "2s", "seal_after": seal_after}
         values = {

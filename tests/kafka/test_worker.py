@@ -90,7 +90,7 @@ def test_a_restart_goes_on_from_snapshots_and_a_broker_outage_is_survived(fragil
     fragile_kafka.start()
     first.kill()
     second = deployment.worker()
-    deployment.wait_said(second, "judging", times=2)
+    deployment.wait_said(second, "judging")
     resumed = re.findall(r"judging [1-9]\d* monitors of \S+ from offset (\d+)", second.log.read_text())
     assert resumed
     assert all(int(offset) > 0 for offset in resumed)
@@ -144,7 +144,7 @@ def test_a_dead_letter_that_is_refused_stops_the_worker_before_anything_is_lost(
 def test_a_partition_waits_while_the_registry_is_down(kafka: Broker, fragile_registry: Registry, deploy: Make) -> None:
     deployment = deploy(kafka, registry={"url": fragile_registry.url, "timeout": "1s"}, schema_files=False)
     worker = deployment.worker()
-    deployment.wait_said(worker, "judging", times=2)
+    deployment.wait_said(worker, "judging")
     schema_id = fragile_registry.register(f"{deployment.topic}-value", json.dumps(SCHEMA))
     partitions = [[frame(by_id(schema_id), value) for value in values] for values in stream(ROWS, DRIFT_FROM)]
     wanted = oracle(deployment, stream(ROWS, DRIFT_FROM))
@@ -187,6 +187,28 @@ def test_a_new_configuration_begins_a_new_epoch_where_the_old_one_ended(kafka: B
     assert {p: offset for p, (offset, _) in after.items()} == {p: offset for p, (offset, _) in before.items()}
     assert all(text.endswith(f":{offset}") for offset, text in after.values())
     assert worker.stop() == 0
+
+
+def test_workers_that_learn_a_profile_at_the_same_time_agree_on_it(kafka: Broker, deploy: Make) -> None:
+    deployment = deploy(kafka, learn={"period": "20m", "min_rows": 1_000})
+    kafka.produce(deployment.topic, records(stream(ROWS, DRIFT_FROM)))
+    workers = [deployment.worker(), deployment.worker()]
+    for worker in workers:
+        deployment.wait_said(worker, "judging", timeout_s=60)
+    told = {re.findall(r"profile ([0-9a-f]{32}) of", worker.log.read_text())[0] for worker in workers}
+    assert len(told) == 1
+    wait_for(lambda: any(getattr(e, "column", "") == "income" for e in deployment.events().values()), 30, "the drift")
+    assert {event.profile_id for event in deployment.events().values() if event.monitor == "credit"} == told
+    assert [worker.stop() for worker in workers] == [0, 0]
+
+
+def test_sigterm_ends_learning(kafka: Broker, deploy: Make) -> None:
+    deployment = deploy(kafka, learn={"period": "1d"})
+    worker = deployment.worker()
+    deployment.wait_said(worker, "learning it from the beginning", timeout_s=60)
+    assert deployment.get(worker, "/healthz")[0] == 200
+    assert deployment.get(worker, "/readyz")[0] == 503
+    assert worker.stop() == 0, worker.tail()
 
 
 def test_missing_topics_are_named(kafka: Broker, deploy: Make) -> None:

@@ -1,0 +1,116 @@
+"""The life of a worker process: prepare, run, drain, and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+import time
+from dataclasses import replace
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from driftbus.schemas.config import Config
+from driftbus.schemas.errors import Unavailable
+from driftbus.stream.health import Health, HttpServer
+from driftbus.stream.metrics import Metrics
+from driftbus.stream.start import Prepared, prepare
+from driftbus.stream.warmup import warm_up
+from driftbus.stream.worker import Worker
+
+LOG = logging.getLogger(__name__)
+
+FINE, UNREACHABLE, CRASHED = 0, 3, 4
+
+DRAIN_S = 20.0
+"""Time that a SIGTERM leaves for agents to finish and offsets to be committed; orchestrators kill after 30 s."""
+
+
+async def run_worker(config: Config) -> int:
+    """Run a worker until SIGTERM, SIGINT or a failure; the exit code.
+
+    Raises:
+        ConfigError, Unavailable: it could not be prepared.
+    """
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    registry, health = CollectorRegistry(), Health()
+    for collector in (GCCollector, PlatformCollector, ProcessCollector):
+        collector(registry=registry)
+    metrics = Metrics(registry, config.run.metrics_columns)
+    server = HttpServer(health, registry, config.run.metrics_host, config.run.metrics_port)
+    LOG.info("metrics and health on http://%s:%d", config.run.metrics_host, server.port)
+    try:
+        ready = await _prepare(config, health, stop)
+        if ready is None:
+            return FINE
+        return await _run(
+            Worker(config, ready.plans, ready.resolvers, ready.schema_ids, ready.admin, health, metrics), stop
+        )
+    finally:
+        server.close()
+
+
+async def _prepare(config: Config, health: Health, stop: asyncio.Event) -> Prepared | None:
+    """Everything loaded and compiled; None when it was stopped before. /healthz answers meanwhile."""
+    stopped, loop = threading.Event(), asyncio.get_running_loop()
+    done: asyncio.Future[Prepared] = loop.create_future()
+
+    def work() -> None:
+        try:
+            LOG.info("compiling kernels, unless they are cached; the first start takes half a minute")
+            warm_up()
+            loop.call_soon_threadsafe(done.set_result, prepare(config, stopped.is_set))
+        except Exception as error:  # noqa: BLE001 - raised again on the event loop
+            if not stopped.is_set():
+                loop.call_soon_threadsafe(done.set_exception, error)
+
+    # a daemon: a SIGTERM must not wait until everything is compiled
+    threading.Thread(target=work, daemon=True, name="prepare").start()
+    asked = asyncio.create_task(stop.wait())
+    try:
+        while not done.done() and not asked.done():
+            health.status = replace(health.status, at=time.monotonic())
+            await asyncio.wait((done, asked), timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+        return None if asked.done() else done.result()
+    finally:
+        stopped.set()
+        asked.cancel()
+
+
+async def _run(worker: Worker, stop: asyncio.Event) -> int:
+    boot = asyncio.create_task(worker.boot())
+    boot.add_done_callback(lambda done: _boot_ended(worker, done))
+    worker.begin_beside()
+    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(worker.wait_poisoned())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    LOG.info("stopping: %s", worker.poisoned or "asked to")
+    code = await _drain(worker)
+    for task in (boot, *waits):
+        task.cancel()
+    return code
+
+
+def _boot_ended(worker: Worker, boot: asyncio.Task[None]) -> None:
+    if not boot.cancelled() and (error := boot.exception()) is not None:
+        worker.poison(error)
+
+
+async def _drain(worker: Worker) -> int:
+    """Let agents finish, commit, leave the group. What can't be finished in time is read again by the next owner."""
+    await worker.end_beside()
+    try:
+        await asyncio.wait_for(worker.stop(), DRAIN_S)
+        drained = True
+    except Exception as error:  # noqa: BLE001 - the exit code says it; what is not committed is read again
+        LOG.error("not drained within %g s: %r; what is not committed will be read again", DRAIN_S, error)
+        drained = False
+    left = worker.outbox.close(timeout_s=0.0 if worker.poisoned else 5.0)
+    if worker.poisoned:
+        return UNREACHABLE if isinstance(worker.poisoned, Unavailable) else CRASHED
+    return FINE if drained and not left else UNREACHABLE
