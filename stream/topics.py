@@ -64,6 +64,8 @@ def required_topics(config: Config) -> list[Required]:
     """driftbus's own topics, with the settings they are made with."""
     names, shards = config.topics, config.topics.summaries_partitions
     kept = {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)}
+    # read in any language, and not every client knows lz4, which the worker writes
+    plain = {"compression.type": "uncompressed"}
     compact = {"cleanup.policy": "compact"}
     return [
         Required(
@@ -73,8 +75,8 @@ def required_topics(config: Config) -> list[Required]:
             {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY_MS), "max.message.bytes": _LARGE},
             exact=True,
         ),
-        Required(names.drift, "drift", 1, kept),
-        Required(names.retrain, "retrain", 1, kept),
+        Required(names.drift, "drift", 1, kept | plain),
+        Required(names.retrain, "retrain", 1, kept | plain),
         # a snapshot is rewritten every minute: short segments let the cleaner get at the old ones
         Required(names.state, "state", shards, compact | {"segment.ms": "3600000"}, exact=True),
         Required(names.profiles, "profiles", 1, compact | {"max.message.bytes": _LARGE}),
