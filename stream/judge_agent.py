@@ -85,7 +85,7 @@ class JudgeAgent:
         judge = Judge(self._plans, tp.partition)
         if not judge.monitors:
             self.judges[tp] = judge
-            return log_start
+            return log_end
         found = await asyncio.to_thread(self._read, tp.partition)
         stale = await asyncio.to_thread(judge.restore, {m: s.body for m, s in found.states.items()})
         for name in stale:
@@ -107,7 +107,7 @@ class JudgeAgent:
             "judging %d monitors of %s[%d] from offset %d, restored in %.2f s",
             len(judge.monitors), tp.topic, tp.partition, judge.position, time.monotonic() - begun,
         )  # fmt: skip
-        return max(judge.position, log_start) if judge.monitors else log_end
+        return max(judge.position, log_start)
 
     def _read(self, partition: int) -> Found:
         records = read_to_end(self._config.kafka.librdkafka(), self._config.topics.state, [partition])
@@ -126,6 +126,8 @@ class JudgeAgent:
     async def handle(self, batch: Batch) -> None:
         """The next parts and commands of a partition."""
         judge, records = self.judges[batch.tp], batch.records()
+        if not judge.monitors:
+            return
         messages, bad = await asyncio.to_thread(_decode, records)
         async with self._lock:
             if self.judges.get(batch.tp) is not judge:

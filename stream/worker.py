@@ -97,6 +97,7 @@ class Worker(BusApp):
                 LOG.info("%s[%d]: epoch %s begins at offset %d", tp.topic, tp.partition, plan.epoch, start.base)
                 await self.delivery.commit_now(tp, Committed(start.position, metadata(plan.epoch, start.base)))
             self.summarising.take(tp, start)
+        LOG.info("took up %d partitions", len(new))
         return positions
 
     async def _log_bounds(self, tp: TP) -> tuple[int, int]:

@@ -66,13 +66,13 @@ def test_workers_that_come_and_go_change_no_event(kafka: Broker, deploy: Make, p
     first = deployment.worker()
     produced = records(partitions)
     kafka.produce(deployment.topic, produced[: len(produced) // 2])
-    deployment.wait_said(first, "judging")
+    deployment.wait_said(first, "took up")
     second = deployment.worker()
-    deployment.wait_said(second, "judging")
+    deployment.wait_said(second, "took up")
     first.kill()
     third = deployment.worker()
     kafka.produce(deployment.topic, produced[len(produced) // 2 :])
-    deployment.wait_said(third, "judging")
+    deployment.wait_said(third, "took up")
     assert second.stop() == 0, second.tail()
     wait_for_events(deployment, wanted)
     assert third.stop() == 0, third.tail()
@@ -194,7 +194,7 @@ def test_workers_that_learn_a_profile_at_the_same_time_agree_on_it(kafka: Broker
     kafka.produce(deployment.topic, records(stream(ROWS, DRIFT_FROM)))
     workers = [deployment.worker(), deployment.worker()]
     for worker in workers:
-        deployment.wait_said(worker, "judging", timeout_s=60)
+        deployment.wait_said(worker, "took up", timeout_s=60)
     told = {re.findall(r"profile ([0-9a-f]{32}) of", worker.log.read_text())[0] for worker in workers}
     assert len(told) == 1
     wait_for(lambda: any(getattr(e, "column", "") == "income" for e in deployment.events().values()), 30, "the drift")
