@@ -19,6 +19,7 @@ from driftbus.schemas.errors import DecodeError, Unavailable
 from driftbus.schemas.framing import UNFRAMED, SchemaKey, by_fingerprint, by_guid, by_id, header_key
 from driftbus.schemas.registry import Registry, open_resolver
 from driftbus.stream.plan import topics_of
+from driftbus.stream.transport.properties import means_nothing_without_a_group
 
 _ANSWER_S = 15.0
 _PATIENCE_S = 30.0
@@ -126,6 +127,8 @@ def newest(properties: Mapping[str, Any], topic: str, partitions: Iterable[int],
                     found.append(message)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     left.discard(message.partition() or 0)
+                elif means_nothing_without_a_group(error):
+                    continue
                 elif not error.retriable():
                     raise KafkaException(error)
                 heard = time.monotonic()

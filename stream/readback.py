@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from driftbus.schemas.errors import Unavailable
-from driftbus.stream.transport.properties import is_transient
+from driftbus.stream.transport.properties import is_transient, means_nothing_without_a_group
 
 LOG = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ def read_to_end(
                     yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
                     left.discard(message.partition() or 0)
+                elif means_nothing_without_a_group(error):
+                    continue
                 elif not is_transient(error):
                     raise KafkaException(error)
                 else:

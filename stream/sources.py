@@ -20,7 +20,7 @@ from driftbus.schemas.config import KafkaConfig
 from driftbus.schemas.errors import ConfigError, Unavailable
 from driftbus.stream.records import Headers, RecordBatch
 from driftbus.stream.timecells import TimeForm, times
-from driftbus.stream.transport.properties import is_transient
+from driftbus.stream.transport.properties import is_transient, means_nothing_without_a_group
 
 LOG = logging.getLogger(__name__)
 
@@ -143,6 +143,8 @@ class SourceReader:
             elif error.code() == KafkaError._PARTITION_EOF:
                 self.resting.add(part)
                 ended.append(part)
+            elif means_nothing_without_a_group(error):
+                continue
             elif not is_transient(error):
                 raise KafkaException(error)
             else:

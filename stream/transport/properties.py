@@ -48,6 +48,14 @@ def is_transient(error: KafkaError) -> bool:
     return bool(error.retriable()) or error.code() in TRANSIENT
 
 
+def means_nothing_without_a_group(error: KafkaError) -> bool:
+    """Whether an error is only about a group that a reader must name and never joins.
+
+    Such a reader needs no right on any group.
+    """
+    return bool(error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED)
+
+
 def consumer_properties(kafka: KafkaConfig, group: str) -> dict[str, Any]:
     """Properties of the consumer of a group.
 

@@ -52,9 +52,10 @@ class Broker:
 
     Args:
         settings: more lines of server.properties.
+        users: SCRAM-SHA-512 users and their passwords, known from the start.
     """
 
-    def __init__(self, settings: Mapping[str, object] = {}) -> None:
+    def __init__(self, settings: Mapping[str, object] = {}, users: Mapping[str, str] = {}) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="driftbus-kafka-"))
         self._port, controller = free_ports(2)
         self._child: Child | None = None
@@ -68,7 +69,7 @@ class Broker:
             **settings,
         }
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
-        shutil.copytree(_formatted_storage(), self._home / "data")
+        shutil.copytree(_formatted_storage(users), self._home / "data")
 
     @property
     def bootstrap(self) -> str:
@@ -258,7 +259,7 @@ def _program(main_class: str, *arguments: str | Path) -> list[str | Path]:
     return [java(), *_FLAGS, "-cp", classes, main_class, *arguments]
 
 
-def _formatted_storage() -> Path:
+def _formatted_storage(users: Mapping[str, str]) -> Path:
     """A log directory as kafka-storage makes it, to be copied.
 
     Writing meta.properties by hand would leave the feature levels at 0: neither KIP-848 groups nor transactions.
@@ -273,14 +274,19 @@ def _formatted_storage() -> Path:
             "log.dirs": folder / "data",
         }
         properties.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+        scram = [
+            word
+            for name, password in sorted(users.items())
+            for word in ("--add-scram", f"SCRAM-SHA-512=[name={name},password={password}]")
+        ]
         subprocess.run(
-            _program("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", properties),
+            _program("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", properties, *scram),
             check=True,
             capture_output=True,
             cwd=folder,
         )
 
-    return cached(f"{kafka_key()}-storage", fill) / "data"
+    return cached("-".join([kafka_key(), "storage", *sorted(users)]), fill) / "data"
 
 
 def _quiet() -> logging.Logger:

@@ -1,0 +1,74 @@
+"""`driftbus run` over TLS with SCRAM and ACLs: nothing without a right, everything with it, and no secret said."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
+
+from harness.missing import skipped_when_missing
+from harness.secure import PASSWORD, USER, SecureBroker
+
+from .scenario import Scenario, rows
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def secure_kafka() -> Iterator[SecureBroker]:
+    with skipped_when_missing():
+        broker = SecureBroker()
+        try:
+            broker.start()
+            yield broker
+        finally:
+            broker.close()
+
+
+def allow(broker: SecureBroker, scenario: Scenario) -> None:
+    """What a worker needs: its group, reading the source, reading and writing its own topics."""
+    rights = [
+        (ResourceType.GROUP, scenario.config.app, AclOperation.READ),
+        *((ResourceType.TOPIC, scenario.source, op) for op in (AclOperation.READ, AclOperation.DESCRIBE)),
+        *(
+            (ResourceType.TOPIC, name, op)
+            for name in scenario.config.topics.model_dump().values()
+            if isinstance(name, str)
+            for op in (AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS)
+        ),
+        (ResourceType.BROKER, "kafka-cluster", AclOperation.IDEMPOTENT_WRITE),
+    ]
+    bindings = [
+        AclBinding(kind, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation, AclPermissionType.ALLOW)
+        for kind, name, operation in rights
+    ]
+    for future in broker.admin.create_acls(bindings).values():
+        future.result(15)
+
+
+def test_tls_scram_and_acls(secure_kafka: SecureBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = Scenario(secure_kafka, overrides={"kafka": {**secure_kafka.section, "session_timeout": "6s"}})
+    scenario.produce(rows(12_000, seed=8, drift_at=8_000))
+    try:
+        monkeypatch.setitem(os.environ, "DRIFTBUS_KAFKA_PASSWORD", PASSWORD)
+        refused = scenario.start()
+        assert refused.child.wait(60) in (2, 3), refused.child.tail()
+        assert "not" in refused.child.tail()
+        scenario.workers.clear()
+
+        monkeypatch.setitem(os.environ, "DRIFTBUS_KAFKA_PASSWORD", "a-wrong-one")
+        wrong = scenario.start()
+        assert wrong.child.wait(60) in (2, 3), wrong.child.tail()
+        assert "a-wrong-one" not in wrong.child.log.read_text()
+        scenario.workers.clear()
+
+        allow(secure_kafka, scenario)
+        monkeypatch.setitem(os.environ, "DRIFTBUS_KAFKA_PASSWORD", PASSWORD)
+        worker = scenario.start()
+        worker.wait_ready()
+        scenario.settle()
+        assert PASSWORD not in worker.child.log.read_text()
+    finally:
+        scenario.close()
