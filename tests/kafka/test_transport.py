@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
+import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka.bus_cases import Case
+from confluent_kafka import Consumer, Producer, TopicPartition
+from kafka.bus_cases import Case, Worker
 
 from harness.broker import Broker
 from harness.process import wait_for
@@ -183,3 +185,28 @@ def test_static_member_restarts_without_a_rebalance(kafka: Broker, make_case: Ma
     case.worker().wait("restored")
     case.wait_exact()
     assert len(stays.events("gave up")) == gave_up
+
+
+@pytest.mark.parametrize("options", PROTOCOLS.values(), ids=PROTOCOLS)
+def test_partitions_led_by_several_brokers(tmp_path: Path, options: dict[str, Any]) -> None:
+    """On librdkafka's imitation of three brokers: each partition has another leader."""
+    producer = Producer({"test.mock.num.brokers": 3, "log_level": 2})
+    bootstrap = ",".join(f"{b.host}:{b.port}" for b in producer.list_topics(timeout=10).brokers.values())
+    for i in range(20_000):
+        producer.produce("spread", struct.pack("<q", i), partition=i % 4)
+        producer.poll(0)
+    assert producer.flush(20) == 0
+    leaders = {p.leader for p in producer.list_topics("spread", timeout=10).topics["spread"].partitions.values()}
+    assert len(leaders) > 1
+    config = {"group": "several", "topics": ["spread"], "kafka": {"bootstrap": bootstrap, **options}}
+    worker = Worker(config, tmp_path / "worker.log")
+    try:
+        worker.wait("restored")
+        reader = Consumer({"bootstrap.servers": bootstrap, "group.id": "several", "log_level": 2})
+        places = [TopicPartition("spread", p) for p in range(4)]
+        wait_for(lambda: [p.offset for p in reader.committed(places, 5)] == [5_000] * 4, 20, "all commits")
+        reader.close()
+        assert worker.stop() == 0
+        assert worker.events("stopped")[0]["count"] == 20_000
+    finally:
+        worker.child.kill()
