@@ -84,6 +84,12 @@ class Metrics:
             "contradictions", "Rows for panes that a forced clock had sealed already.", "monitor"
         )
         self.foreign_parts = counter("foreign_parts", "Parts of another configuration, passed over.", "monitor")
+        self.learning = gauge(
+            "learning_ratio",
+            "Share of the period that a profile is learned from; gone once it is.",
+            "monitor",
+            "stream",
+        )
         self.waiting = gauge("waiting_partitions", "Partitions that wait for something outside.", "topic")
 
     def _keep(self, metric: M) -> M:

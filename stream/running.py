@@ -14,7 +14,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from driftbus.schemas.config import Config
+from driftbus.schemas.config import Config, format_duration
 from driftbus.schemas.errors import Unavailable
 from driftbus.stream.health import Health, HttpServer
 from driftbus.stream.metrics import Metrics
@@ -46,7 +46,7 @@ async def run_worker(config: Config) -> int:
     server = HttpServer(health, registry, config.run.metrics_host, config.run.metrics_port)
     LOG.info("metrics and health on http://%s:%d", config.run.metrics_host, server.port)
     try:
-        ready = await _prepare(config, health, stop)
+        ready = await _prepare(config, health, metrics, stop)
         if ready is None:
             return FINE
         return await _run(
@@ -56,16 +56,22 @@ async def run_worker(config: Config) -> int:
         server.close()
 
 
-async def _prepare(config: Config, health: Health, stop: asyncio.Event) -> Prepared | None:
-    """Everything loaded and compiled; None when it was stopped before. /healthz answers meanwhile."""
+async def _prepare(config: Config, health: Health, metrics: Metrics, stop: asyncio.Event) -> Prepared | None:
+    """Everything loaded, learned and compiled; None when it was stopped before. /healthz answers meanwhile."""
     stopped, loop = threading.Event(), asyncio.get_running_loop()
     done: asyncio.Future[Prepared] = loop.create_future()
+
+    def learning(monitor: str, stream: str, share: float, rows: int) -> None:
+        metrics.learning.labels(monitor, stream).set(share)
+        period = format_duration(config.monitors[monitor].learn.period)
+        said = f"{monitor}/{stream}: {share:.0%} of {period}, {rows:,} rows"
+        loop.call_soon_threadsafe(lambda: setattr(health, "status", replace(health.status, learning=said)))
 
     def work() -> None:
         try:
             LOG.info("compiling kernels, unless they are cached; the first start takes half a minute")
             warm_up()
-            loop.call_soon_threadsafe(done.set_result, prepare(config, stopped.is_set))
+            loop.call_soon_threadsafe(done.set_result, prepare(config, stopped.is_set, learning))
         except Exception as error:  # noqa: BLE001 - raised again on the event loop
             if not stopped.is_set():
                 loop.call_soon_threadsafe(done.set_exception, error)
@@ -81,6 +87,7 @@ async def _prepare(config: Config, health: Health, stop: asyncio.Event) -> Prepa
     finally:
         stopped.set()
         asked.cancel()
+        metrics.learning.clear()
 
 
 async def _run(worker: Worker, stop: asyncio.Event) -> int:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from confluent_kafka.admin import AdminClient
 
@@ -39,12 +40,21 @@ class Prepared:
     admin: AdminClient
 
 
-def prepare(config: Config, stopped: Callable[[], bool] = lambda: False) -> Prepared:
+Learning = Callable[[str, str, float, int], None]
+"""Called with monitor, stream, the share of the period that has passed, and the rows so far."""
+
+
+def prepare(
+    config: Config,
+    stopped: Callable[[], bool] = lambda: False,
+    learning: Learning = lambda _monitor, _stream, _share, _rows: None,
+) -> Prepared:
     """Check and load everything; learn the profiles that are missing, which can take their whole period.
 
     Args:
         config: the configuration.
         stopped: asked now and then while profiles are learned; True ends that with a ConfigError.
+        learning: told now and then how far that is.
 
     Raises:
         ConfigError: something in the configuration, the topics or the profiles is wrong.
@@ -57,7 +67,7 @@ def prepare(config: Config, stopped: Callable[[], bool] = lambda: False) -> Prep
     schema_ids = register_outputs(config, registry)
     profiles = find_profiles(config, counts[config.topics.profiles])
     for monitor, stream in _missing(config, profiles):
-        profiles[monitor, stream] = _learned(config, monitor, stream, counts, stopped)
+        profiles[monitor, stream] = _learned(config, monitor, stream, counts, stopped, learning)
     return Prepared(build_plans(config, profiles, counts), resolvers, schema_ids, admin)
 
 
@@ -74,11 +84,21 @@ def _missing(config: Config, profiles: dict[Key, Profile]) -> list[Key]:
     return [key for key in wanted if key not in profiles]
 
 
-def _learned(config: Config, monitor: str, stream: str, counts: dict[str, int], stopped: Callable[[], bool]) -> Profile:
+def _learned(
+    config: Config,
+    monitor: str,
+    stream: str,
+    counts: dict[str, int],
+    stopped: Callable[[], bool],
+    learning: Learning,
+) -> Profile:
     topic = config.monitors[monitor].streams[stream].topic
     LOG.info("%s has no profile for its %s: learning it from the beginning of topic %s", monitor, stream, topic)
     now_ms = time.time_ns() // 1_000_000
-    learned = learn_from_topic(config, monitor, stream, counts[topic], stopped=stopped, now_ms=now_ms)
+    learning(monitor, stream, 0.0, 0)
+    learned = learn_from_topic(
+        config, monitor, stream, counts[topic], stopped=stopped, tell=partial(learning, monitor, stream), now_ms=now_ms
+    )
     profile = publish_once(config.kafka, config.topics.profiles, range(counts[config.topics.profiles]), learned)
     LOG.info("%s: profile %s of %d rows of %s", monitor, profile.profile_id, profile.rows, stream)
     return profile

@@ -33,6 +33,7 @@ def test_a_worker_that_works_is_live_and_ready() -> None:
         ({"polled_at": 60.0}, "polling", False),
         ({"failure": "disk"}, "not_failed", False),
         ({"joined": False}, "joined", True),
+        ({"learning": "credit/predictions: 5% of 1d, 90 rows"}, "not_learning", True),
         ({"polled_at": None}, "polling", True),
         ({"brokers_at": 60.0}, "brokers", True),
         ({"brokers_at": None}, "brokers", True),
