@@ -26,6 +26,15 @@ class Node:
         lock = (SCRIPTS / "package-lock.json").read_bytes()
         self._modules = cached(f"node-{hashlib.sha256(lock).hexdigest()[:8]}", _install) / "node_modules"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a script needs in its environment to find the clients."""
+        return {"NODE_PATH": str(self._modules), "KAFKAJS_NO_PARTITIONER_WARNING": "1"}
+
+    def command(self, script: Path | str, *arguments: str) -> list[str | Path]:
+        """Program and arguments that run a script; see `run`."""
+        return [_NODE, SCRIPTS / script, *arguments]
+
     def run(self, script: Path | str, *arguments: str, timeout_s: float = 60.0) -> str:
         """Standard output of a script.
 
@@ -36,11 +45,11 @@ class Node:
         """
         try:
             done = subprocess.run(
-                [_NODE, SCRIPTS / script, *arguments],
+                self.command(script, *arguments),
                 capture_output=True,
                 text=True,
                 timeout=timeout_s,
-                env={**os.environ, "NODE_PATH": str(self._modules), "KAFKAJS_NO_PARTITIONER_WARNING": "1"},
+                env={**os.environ, **self.environment},
             )
         except subprocess.TimeoutExpired as error:
             raise RuntimeError(
