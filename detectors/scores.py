@@ -8,7 +8,7 @@ have 0/1 indicators. A pane is then (n, sum, M2) per score, from integer counts 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -140,7 +140,7 @@ class ScoreTable:
     """All scores of a profile, flat, for the kernels; s scores, e table entries, c columns.
 
     Args:
-        scores: the scores.
+        scores: the scores, without their cells and tables.
         start: int64[s + 1], where the entries of a score begin.
         cell, value: int64[e], float64[e]: cell of the layout, and what a count there adds.
         column: int64[s].
@@ -188,7 +188,8 @@ def score_table(profile: Profile, settings: Settings) -> ScoreTable:
     cell = np.array([layout.offsets[score.column] + c for score in scores for c in score.cells], np.int64)
     zeros = np.zeros(len(scores))
     table = ScoreTable(
-        scores=scores,
+        # a monitor's score tables as Python floats would weigh more than its windows
+        scores=tuple(replace(score, cells=(), table=()) for score in scores),
         start=np.cumsum([0, *sizes]).astype(np.int64),
         cell=cell,
         value=np.array([v for score in scores for v in score.table], np.float64),

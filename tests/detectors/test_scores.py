@@ -81,7 +81,8 @@ def test_moments_of_counts_are_those_of_the_values() -> None:
     size = len(table.scores)
     n, total, m2, valid = np.zeros(size), np.zeros(size), np.zeros(size), np.zeros(len(profile.columns), np.int64)
     table.moments(counts_of(profile, rows), n, total, m2, valid)
-    for i, score in enumerate(table.scores):
+    whole = [s for i, column in enumerate(profile.columns) for s in column_scores(column, i, UNDIVIDED)]
+    for i, score in enumerate(whole):
         column = profile.columns[score.column]
         lookup = np.zeros(column.width)
         lookup[list(score.cells)] = score.table
