@@ -208,10 +208,10 @@ class Broker:
 
     def committed(self, group: str, topic: str) -> dict[int, tuple[int, str]]:
         """Offset and metadata that a consumer group committed, per partition."""
-        partitions = [TopicPartition(topic, p) for p in range(len(self.end_offsets(topic)))]
         consumer = self._consumer(group)
         try:
-            found = consumer.committed(partitions, timeout=15)
+            known = consumer.list_topics(topic, timeout=15).topics[topic].partitions
+            found = consumer.committed([TopicPartition(topic, p) for p in sorted(known)], timeout=15)
             return {p.partition: (p.offset, p.metadata or "") for p in found if p.offset >= 0}
         finally:
             consumer.close()
