@@ -14,6 +14,11 @@ from driftbus.schemas.columns import Projection
 from driftbus.schemas.config import Config, LimitsConfig, MonitorConfig, StreamConfig
 from driftbus.schemas.errors import ConfigError
 
+MAX_PART_BYTES = 8 << 20
+"""Ranges are cut before a part could become larger: profiles of hundreds of columns have large entries."""
+
+_CELL_BYTES, _ENTRY_BYTES = 4, 512
+
 
 def shard_of(monitor: str, shards: int) -> int:
     """The summaries partition of a monitor: the same in every process and on every machine."""
@@ -250,6 +255,8 @@ def _topic_plan(
         )
         streams.append(plan)
         counted.append([monitor, stream, profile.profile_id, paths, own.version, segments, sorted(own.where.items())])
+    widest = max(plan.layout.total for plan in streams)
+    entries = max(1, min(limits.range_entries, MAX_PART_BYTES // (_CELL_BYTES * widest + _ENTRY_BYTES)))
     pane_ms = config.pane_ms(pairs[0][0])
     lateness, retention = _panes(limits.lateness, pane_ms), _panes(limits.retention, pane_ms)
     counting = fingerprint(
@@ -267,12 +274,12 @@ def _topic_plan(
         lateness=lateness,
         retention=retention,
         range_records=limits.range_records,
-        range_entries=limits.range_entries,
+        range_entries=entries,
         future_ms=limits.future,
         shards=shards,
         schema_file=first.schema_file,
         streams=tuple(streams),
         counting=counting,
         # with the app, so that a new name begins anew on the same summaries topic
-        epoch=fingerprint([counting, config.app, topic, limits.range_records, limits.range_entries, shards]),
+        epoch=fingerprint([counting, config.app, topic, limits.range_records, entries, shards]),
     )
