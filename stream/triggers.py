@@ -112,7 +112,7 @@ class PolicyClock:
             version=decision.version,
             policy=decision.policy,
             reason=decision.reason,
-            severity=evidence[0].severity if evidence else "minor",
+            severity=evidence[0].severity if evidence else "",
             decided_ms=decision.decided_ms,
             columns=tuple(dict.fromkeys(e.column for e in evidence)),
             episode_ids=ids,

@@ -1,0 +1,155 @@
+"""What the pages say of the code is so, and what they point to is there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from driftbus.schemas.config import Config, format_duration
+from driftbus.schemas.configfile import ENVIRONMENT, config_json_schema, read_config
+from driftbus.schemas.contracts import contract
+from driftbus.stream.metrics import Metrics
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a key holds, inside Optional, list or dict."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, UnionType, list, dict):
+        return next(filter(None, map(model_in, get_args(annotation))), None)
+    return None
+
+
+def shown(name: str, field: FieldInfo, schema: dict[str, Any]) -> str:
+    """A default as the page has to write it."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)  # type: ignore[call-arg]
+    if value is None or value == "":
+        return "none" if value is None else "empty"
+    if isinstance(value, int) and not isinstance(value, bool) and "pattern" in json.dumps(schema):
+        return f"`{format_duration(value)}`"
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"`{text}`"
+
+
+def keys_of(model: type[BaseModel], section: str) -> Iterator[tuple[str, str, str | None]]:
+    """(section, key, default) of every key; the default is None where a section of its own has them."""
+    properties = model.model_json_schema(by_alias=True)["properties"]
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        inner = model_in(field.annotation)
+        if inner is None:
+            yield section, key, shown(key, field, properties[key])
+            continue
+        yield section, key, None
+        inner_section = {
+            ("", "monitors"): "monitors.NAME",
+            ("monitors.NAME", "features"): "",
+            ("monitors.NAME", "labels"): "",
+            ("monitors.NAME", "predictions"): "monitors.NAME.predictions, features, labels",
+        }.get((section, key), f"{section}.{key}".strip("."))
+        if inner_section:
+            yield from keys_of(inner, inner_section)
+
+
+def rows_of(page: Path) -> dict[tuple[str, str], str]:
+    """(section, key) → default, of the tables of configuration.md."""
+    section, found = "", {}
+    for line in page.read_text().splitlines():
+        if line.startswith("#"):
+            section = line.lstrip("# ").replace("Top level", "")
+        elif row := re.match(r"\| `([\w.\[\]]+)`(?: ●)? \| (.*?) \|", line):
+            key = row[1].rpartition(".")
+            inner = f"{section}.{key[0].replace('[]', '')}".strip(".") if key[0] else section
+            found[inner, key[2]] = row[2]
+    return found
+
+
+def test_every_key_of_the_configuration_stands_in_its_table_with_its_default() -> None:
+    told = rows_of(ROOT / "docs/configuration.md")
+    known = {(section, key): default for section, key, default in keys_of(Config, "")}
+    assert len(known) > 80
+    assert told.keys() == known.keys()
+    wrong = {k: (told[k], default) for k, default in known.items() if default is not None and told[k] != default}
+    assert wrong == {}
+
+
+def test_environment_and_json_schema_are_current() -> None:
+    page = (ROOT / "docs/configuration.md").read_text()
+    assert all(f"`{variable}`" in page for variable in ENVIRONMENT)
+    assert (ROOT / "docs/driftbus.schema.json").read_text() == config_json_schema()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_yaml_examples_are_configurations(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
+    for number, text in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(text)
+        _, problems = read_config(file, {})
+        assert problems == []
+
+
+@pytest.mark.parametrize("name", ["DriftEvent", "RetrainTrigger"])
+def test_every_field_of_the_events_stands_in_its_table(name: str) -> None:
+    page = (ROOT / "docs/events.md").read_text()
+    section = page.split(f"## {name}\n", 1)[1].split("\n## ", 1)[0]
+    told = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert told == [field["name"] for field in contract(name).source["fields"]]
+
+
+def test_every_module_stands_in_the_file_map() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    folders = ("schemas", "detectors", "stream")
+    modules = {p.relative_to(ROOT / f).as_posix() for f in folders for p in (ROOT / f).rglob("*.py")}
+    told = set(re.findall(r"`([\w/]+\.py)`", page.split("## File map", 1)[1].split("### Around it", 1)[0]))
+    assert told == {module for module in modules if not module.endswith("__init__.py")}
+
+
+def test_metrics_that_pages_name_exist() -> None:
+    registry = CollectorRegistry()
+    Metrics(registry)
+    exposed = {metric.name for metric in registry.collect()} | {"driftbus_ready"}
+    for page in PAGES:
+        for name in re.findall(r"`(driftbus_\w+)", page.read_text()):
+            assert name.removesuffix("_total") in exposed, f"{page.name} names {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), f"{page.name} points to {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{page.name} points to {link}"
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_commands_that_pages_name_exist() -> None:
+    from driftbus.stream.cli.main import group
+
+    known = set(group.commands) | set(group.list_commands(None))  # type: ignore[attr-defined, arg-type]
+    for page in PAGES:
+        for command in re.findall(r"driftbus ([a-z]+)\b(?=[ `\n])", " ".join(re.findall(r"`[^`]*`", page.read_text()))):
+            assert command in known, f"{page.name} names `driftbus {command}`"
