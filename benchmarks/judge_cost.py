@@ -49,7 +49,7 @@ def run(*, quick: bool) -> Report:
     counts = (100, 1_000)
     report = Report(f"judge: monitors of 25 columns, a part of {_ROWS} rows each per pane of 10 s, at real time")
     for monitors in counts:
-        seconds = seconds_a_pane(monitors, warm=10, panes=5 if quick else 20)
+        seconds = seconds_a_pane(monitors, warm=2 if quick else 10, panes=4 if quick else 20)
         share = statistics.median(seconds) / 10.0
         report.rows.append(
             Figure(

@@ -70,11 +70,6 @@ class Report:
     rows: list[Ratio | Figure] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
 
-    def reached(self) -> list[bool]:
-        """Whether each of the things wanted was reached."""
-        ratios = [row.median >= row.wanted for row in self.rows if isinstance(row, Ratio) and row.wanted is not None]
-        return ratios + [row.holds for row in self.rows if isinstance(row, Figure) and row.holds is not None]
-
 
 def rates(candidates: Mapping[str, tuple[Callable[[], object], int]], rounds: int) -> dict[str, tuple[float, ...]]:
     """Events per second of each candidate, one figure a round.

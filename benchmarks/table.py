@@ -16,7 +16,8 @@ HEAD = ("what", "ours", "theirs", "ratio", "range", "wanted", "")
 
 def machine() -> str:
     """What the figures were measured on; absolute ones travel no further."""
-    return f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
+    load = f"load average {os.getloadavg()[2]:.1f}" if hasattr(os, "getloadavg") else "load unknown"
+    return f"{os.cpu_count()} cores ({load}), {platform.machine()}, Python {platform.python_version()}"
 
 
 def cells(row: Ratio | Figure) -> tuple[str, ...]:
