@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 import pytest
+from click import Context, unstyle
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -17,6 +19,7 @@ from pydantic.fields import FieldInfo
 from driftbus.schemas.config import Config, format_duration
 from driftbus.schemas.configfile import ENVIRONMENT, config_json_schema, read_config
 from driftbus.schemas.contracts import contract
+from driftbus.stream.cli.main import group, run
 from driftbus.stream.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
@@ -147,9 +150,17 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_commands_that_pages_name_exist() -> None:
-    from driftbus.stream.cli.main import group
-
-    known = set(group.commands) | set(group.list_commands(None))  # type: ignore[attr-defined, arg-type]
+    known = set(group.list_commands(Context(group)))
     for page in PAGES:
-        for command in re.findall(r"driftbus ([a-z]+)\b(?=[ `\n])", " ".join(re.findall(r"`[^`]*`", page.read_text()))):
+        for command in re.findall(r"(?:`|^\$ )driftbus ([a-z]+)\b", page.read_text(), re.MULTILINE):
             assert command in known, f"{page.name} names `driftbus {command}`"
+
+
+def test_the_replay_of_the_readme_is_what_a_person_sees(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, told = re.findall(r"\$ driftbus (replay [^\n]*)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
+    monkeypatch.chdir(ROOT)
+    assert run(shlex.split(command)) == 0
+    seen = unstyle(capsys.readouterr().out).split("\n  next: ")[0]
+    assert seen.strip() == told.strip()
