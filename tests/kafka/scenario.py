@@ -20,6 +20,7 @@ import httpx
 import numpy as np
 from confluent_kafka import Producer
 
+from driftbus.detectors.parts import with_parts
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
 from driftbus.schemas.codec import decode_event
@@ -83,17 +84,15 @@ def encode(row: Mapping[str, Any]) -> bytes:
 
 
 def profile(reference: Sequence[Mapping[str, Any]]) -> Profile:
-    return build_profile(
-        MONITOR,
-        "predictions",
-        {
-            "income": NumericData(np.array([r["income"] for r in reference])),
-            "age": NumericData(np.array([r["age"] for r in reference], float)),
-            "country": CategoryData(np.array([r["country"] for r in reference], object)),
-            "p_default": NumericData(np.array([r["p_default"] for r in reference]), role="score"),
-        },
-        source="scenario",
-    )
+    countries = [r["country"] for r in reference]
+    columns: dict[str, NumericData | CategoryData] = {
+        "income": NumericData(np.array([r["income"] for r in reference])),
+        "age": NumericData(np.array([r["age"] for r in reference], float)),
+        "country": CategoryData(np.array(countries, object)),
+        "p_default": NumericData(np.array([r["p_default"] for r in reference]), role="score"),
+    }
+    whole = build_profile(MONITOR, "predictions", columns, source="scenario")
+    return with_parts(whole, columns, {"country": countries})
 
 
 @dataclass
