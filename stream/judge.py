@@ -31,7 +31,7 @@ _HOUR_MS = 3_600_000
 
 @dataclass(slots=True)
 class Counts:
-    """What a monitor's stream has done so far, for metrics."""
+    """What a monitor's stream has done so far, for metrics. Rows are counted once, not again for each segment."""
 
     panes: int = 0
     rows: int = 0
@@ -66,6 +66,8 @@ class StreamJudge:
                 else:
                     pane = self._panes.setdefault(entry.tick, {})
                     add_entry(pane, entry.group, entry, part.source.partition, self._stream.layout.total)
+            elif entry.group.segment:
+                pass  # its rows are counted in the group of all rows
             elif late is Late.LATE:
                 self.counts.late += entry.rows
             else:
@@ -144,7 +146,7 @@ class StreamJudge:
         used = self._used.setdefault(tick, {}).setdefault(group, [0, 0])
         used[1] += rows
         if used[1] > used[0]:
-            self.counts.contradictions += used[1] - used[0]
+            self.counts.contradictions += 0 if group.segment else used[1] - used[0]
             used[0] = used[1]
 
     def _judge(self, tick: int, pane: dict[Group, GroupPane]) -> list[DriftEvent]:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterable
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from faust.types import TP
@@ -15,6 +15,14 @@ from faust.types import TP
 LOG = logging.getLogger(__name__)
 
 _ANSWER_S = 5.0
+_MOVED = frozenset(
+    {
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+    }
+)
 
 
 class Probe:
@@ -48,6 +56,16 @@ class Probe:
         if not tps:
             self._admin.list_topics(timeout=_ANSWER_S)
             return {}
+        try:
+            return self._ends(tps)
+        except KafkaException as error:
+            if error.args[0].code() not in _MOVED:
+                raise
+        # the client goes on asking the leaders that it knows until it is told to look again
+        self._admin.list_topics(timeout=_ANSWER_S)
+        return self._ends(tps)
+
+    def _ends(self, tps: set[TP]) -> dict[TP, int]:
         latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         questions = {TopicPartition(*tp): latest for tp in tps}
         answers = self._admin.list_offsets(questions, request_timeout=_ANSWER_S)
