@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import fastavro
 import httpx
@@ -66,7 +67,7 @@ class Installation:
 
     def __post_init__(self) -> None:
         self.workers: list[Worker] = []
-        self.app = f"app-{self.kafka.create_topic('unused')}"
+        self.app = f"app-{uuid4().hex[:8]}"
         self.path = self.folder / "driftbus.yaml"
         self.configure()
         create_topics(self.kafka.admin, self.config)

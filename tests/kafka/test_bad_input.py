@@ -58,10 +58,13 @@ def record_schema(name: str, *fields: dict[str, Any]) -> dict[str, Any]:
 LOAN = record_schema("Loan", *FIELDS)
 WITHOUT_INCOME = record_schema("LoanWithoutIncome", FIELDS[0], *FIELDS[2:])
 WITHOUT_TIME = record_schema("LoanWithoutTime", *FIELDS[1:])
+TEXTUAL = record_schema(
+    "LoanOfText", *FIELDS[:1], *({"name": n, "type": "string"} for n in ("income", "age", "country"))
+)
 NULLS = record_schema("Nulls", *FIELDS, {"name": "rest", "type": {"type": "array", "items": "null"}})
 CHAIN = record_schema("Chain", *FIELDS, {"name": "next", "type": ["null", "Chain"]})
 ENDLESS = record_schema("Endless", *FIELDS, {"name": "next", "type": "Endless"})
-SCHEMAS = {schema["name"]: schema for schema in (LOAN, WITHOUT_INCOME, WITHOUT_TIME, NULLS, CHAIN, ENDLESS)}
+SCHEMAS = {schema["name"]: schema for schema in (LOAN, WITHOUT_INCOME, WITHOUT_TIME, TEXTUAL, NULLS, CHAIN, ENDLESS)}
 
 _DRAFT = "http://json-schema.org/draft-07/schema#"
 NOWHERE = 987_654
@@ -281,13 +284,15 @@ def test_values_that_are_no_values_are_counted_in_cells_of_their_own(site: Site)
     ]
     lacking = [{k: v for k, v in loan(i).items() if k != "income"} for i in range(3)]
     without = [site.record(GOOD, site.ids.framed("LoanWithoutIncome", row)) for row in lacking]
-    site.send(site.good(GOOD, *rows) + without)
-    rows += lacking
+    textual = {"ts": START_MS, "income": "1000", "age": "many", "country": "PT"}
+    wrong = [site.record(GOOD, site.ids.framed("LoanOfText", textual))]
+    site.send(site.good(GOOD, *rows) + without + wrong)
+    rows += [*lacking, textual | {"income": math.nan, "age": math.nan}]
     parts = site.driftbus.parts()
     site.assert_counted(parts, GOOD, rows)
     found = counted(parts, site.topic, site.profile, GOOD)
     income = found.cells["income"]
-    assert (income[0], income[-3], income[-2], income[-1]) == (1, 1, 4, 3)  # below, above, null, invalid
+    assert (income[0], income[-3], income[-2], income[-1]) == (1, 1, 4, 4)  # below, above, null, invalid
     assert found.unseen == {"country": {"MARS": 2, "Ö": 1, "": 1}}
     assert site.driftbus.dead_letters(GOOD) == []
     for name in ("FR", "MARS"):

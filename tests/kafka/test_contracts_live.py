@@ -6,12 +6,17 @@ Each form is a monitor with a topic of its own; one worker watches them all. The
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from uuid import UUID
 
+import httpx
 import numpy as np
 import pytest
 
@@ -21,7 +26,7 @@ from driftbus.detectors.reference import CategoryData, NumericData, build_profil
 from driftbus.schemas.cloudevents import structured
 from driftbus.schemas.contracts import fingerprint
 from driftbus.schemas.events import DriftEvent
-from driftbus.schemas.framing import by_fingerprint, by_id, frame
+from driftbus.schemas.framing import by_fingerprint, by_guid, by_id, frame
 from driftbus.schemas.jsonlines import iso_utc
 from driftbus.stream.profiles import publish_profile
 from harness.broker import Broker
@@ -180,6 +185,14 @@ def evolved(i: int, row: Row, ids: list[int]) -> dict[str, Any]:
     return {"value": framed(ids[newer], EVOLVED if newer else FLAT, flat(row) | {"region": "north"})}
 
 
+def by_its_guid(i: int, row: Row, ids: list[int]) -> dict[str, Any]:
+    """With the GUID in front of the value, or in a header."""
+    key, value = by_guid(UUID(int=ids[0])), body(FLAT, flat(row))
+    if i % 2:
+        return {"value": frame(key, value)}
+    return {"value": value, "headers": [("__value_schema_id", frame(key, b""))]}
+
+
 FORMS = [
     Form("evolved", evolved, schemas=(FLAT, EVOLVED), lost=lambda i: {"channel"} if i % 3 == 0 else set()),
     Form(
@@ -191,6 +204,7 @@ FORMS = [
         {"time": ""},
         schemas=(TIMELESS,),
     ),
+    Form("guid", by_its_guid, schemas=(FLAT,)),
     Form(
         "single",
         lambda _, row, __: {
@@ -221,6 +235,36 @@ FORMS = [
 FORMS[-1].source["rename"] = {"customer.age": "age"}
 
 
+@pytest.fixture(scope="module")
+def registry_with_guids(registry: Registry) -> Iterator[str]:
+    """Address of the registry behind something that knows GUIDs, as newer registries do: here the id as a number."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = re.sub(r"/schemas/guids/(.+)", lambda found: f"/schemas/ids/{UUID(found[1]).int}", self.path)
+            self._pass_on(httpx.get(registry.url + path, timeout=10))
+
+        def do_POST(self) -> None:
+            sent = self.rfile.read(int(self.headers["Content-Length"]))
+            kind = {"Content-Type": "application/json"}
+            self._pass_on(httpx.post(registry.url + self.path, content=sent, headers=kind, timeout=10))
+
+        def _pass_on(self, answer: httpx.Response) -> None:
+            self.send_response(answer.status_code)
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Silence: pytest's output is for failures."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
 @dataclass
 class Site:
     """An installation with one worker and the profiles of its monitors."""
@@ -241,7 +285,7 @@ def rows() -> list[Row]:
 
 
 @pytest.fixture(scope="module")
-def site(kafka: Broker, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(kafka: Broker, registry_with_guids: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("contracts")
     (folder / "schemas").mkdir()
     (folder / "schemas" / "iso.avsc").write_text(json.dumps(ISO))
@@ -272,7 +316,7 @@ def site(kafka: Broker, registry: Registry, tmp_path_factory: pytest.TempPathFac
     )
     profiles["own", "features"] = make_profile("own", "features", {"age": "age", "returning": "returning"})
     profiles["own", "labels"] = make_profile("own", "labels", {"label": "outcome"})
-    made = Installation(kafka, folder, monitors, {"registry": {"url": registry.url}})
+    made = Installation(kafka, folder, monitors, {"registry": {"url": registry_with_guids}})
     for profile in profiles.values():
         publish_profile(made.config.kafka, made.config.topics.profiles, profile)
     worker = made.start()
