@@ -174,7 +174,12 @@ class DetectionConfig(_Model):
     windows: tuple[int, ...] = Field(default=(1_000, 5_000), description="values in the sliding PSI windows")
     psi_min: float = Field(default=0.02, ge=0, description="no PSI alarm below this effect, whatever its significance")
     max_columns: int = Field(default=500, ge=1)
-    max_groups: int = Field(default=64, ge=1, description="versions x segments; the rest is counted as __other__")
+    max_groups: int = Field(
+        default=64,
+        ge=1,
+        description="versions, and as many segments; versions beyond are judged together as __other__, "
+        "segments beyond only among all rows",
+    )
     range: bool = Field(default=False, description="alarm when values leave the reference's range")
 
 

@@ -23,7 +23,7 @@ Message = SummaryPart | ManualRetrain
 Decided = DriftEvent | RetrainTrigger
 
 OTHER = "__other__"
-"""Version of the group that collects what exceeds `max_groups`."""
+"""Version of the group that collects the versions beyond `max_groups`."""
 
 _STATE_VERSION = 1
 _HOUR_MS = 3_600_000
@@ -149,17 +149,32 @@ class StreamJudge:
             self.counts.contradictions += 0 if group.segment else used[1] - used[0]
             used[0] = used[1]
 
+    def _admit(self, pane: dict[Group, GroupPane]) -> dict[Group, GroupPane]:
+        """The groups of a pane that are judged, within the bound on versions and on segments.
+
+        Versions beyond it are judged together; segments beyond it are not judged on their own:
+        their rows are in the group of all rows.
+        """
+        most = self._plan.config.detection.max_groups
+        known = {kind: {g for g in self.groups if bool(g.segment) is kind} for kind in (False, True)}
+        admitted: dict[Group, GroupPane] = {}
+        for group, content in sorted(pane.items(), key=_first):
+            peers, judged = known[bool(group.segment)], group
+            if group not in peers and len(peers) >= most:
+                if group.segment:
+                    continue
+                judged = self._group(OTHER, "")
+            peers.add(judged)
+            if judged in admitted:
+                admitted[judged].merge(content)
+            else:
+                admitted[judged] = content
+        return admitted
+
     def _judge(self, tick: int, pane: dict[Group, GroupPane]) -> list[DriftEvent]:
         self.counts.panes += 1
         self.counts.rows += sum(content.rows for group, content in pane.items() if not group.segment)
-        admitted: dict[Group, GroupPane] = {}
-        for group, content in sorted(pane.items(), key=_first):
-            if group not in self.groups and len(self.groups) >= self._plan.config.detection.max_groups:
-                group = self._group(OTHER, "")
-            if group in admitted:
-                admitted[group].merge(content)
-            else:
-                admitted[group] = content
+        admitted = self._admit(pane)
         events = []
         for group, content in admitted.items():
             if group not in self.groups:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from driftbus.detectors.profile import Profile
 from driftbus.detectors.parts import with_parts
+from driftbus.detectors.profile import Profile
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
 from driftbus.schemas.config import StreamConfig
 from driftbus.schemas.errors import ConfigError
