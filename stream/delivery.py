@@ -102,11 +102,13 @@ class Sender:
             return self.drop(self._over)
         if self._queue.qsize() >= self._limit:
             return self.drop("queue_full", f"{self._limit} events are waiting already")
-        if self._thread is None:
-            self._start()
         with self._lock:
             self._accepted += 1
         self._queue.put(event)
+        if self._thread is None:
+            self._start()
+        elif self._stop_by is not None and not self._thread.is_alive():
+            self._abandon_queue()  # it ended between the question above and now
         return True
 
     def drop(self, reason: str, error: str = "", count: int = 1) -> bool:
@@ -130,12 +132,17 @@ class Sender:
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything queued so far is acknowledged or dropped; False when time ran out."""
-        thread = self._thread
-        if thread is None or not thread.is_alive():
+        thread, deadline = self._thread, time.monotonic() + timeout_s
+        if thread is None:
             return True
         done = threading.Event()
         self._queue.put(done)
-        return done.wait(timeout_s)
+        while not done.wait(min(_IDLE_S, max(0.0, deadline - time.monotonic()))):
+            if not thread.is_alive():
+                self._abandon_queue()
+            elif time.monotonic() >= deadline:
+                return False
+        return True
 
     def close(self, timeout_s: float) -> bool:
         """As `flush`, then stop; what is left is counted as ``undelivered``."""
@@ -255,7 +262,10 @@ class Sender:
     def _abandon_queue(self) -> None:
         left = 0
         while self._queue.qsize():
-            item = self._queue.get()
+            try:
+                item = self._queue.get_nowait()
+            except Empty:  # another thread was faster
+                break
             if isinstance(item, threading.Event):
                 item.set()
             else:
