@@ -9,7 +9,7 @@ DEV_STAMP := $(VENV)/.dev-$(shell cksum requirements-dev.lock pyproject.toml | c
 JOBS := 3
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 # Kernels are compiled here, with a word about it, rather than at the first start of something.
-COMPILE := echo "compiling kernels, once" >&2; $(BIN)/python -m driftbus.stream.warmup
+COMPILE := echo "compiling kernels, once" >&2; $(BIN)/python -m driftbus.stream.worker.warmup
 
 .PHONY: help install demo test lint format bench locks dist clean
 

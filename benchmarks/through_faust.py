@@ -25,8 +25,8 @@ import psutil
 from benchmarks import events
 from benchmarks.measure import Ratio, Report
 from driftbus.schemas.config import Config
-from driftbus.stream.topics import admin_client, create_topics
-from driftbus.stream.training import save_profile
+from driftbus.stream.files.training import save_profile
+from driftbus.stream.worker.topics import admin_client, create_topics
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 

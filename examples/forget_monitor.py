@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 
 from driftbus.schemas.configfile import load_config
 from driftbus.stream.plan import shard_of
-from driftbus.stream.readback import read_to_end
+from driftbus.stream.worker.readback import read_to_end
 
 
 def forget(path: str, monitor: str) -> int:

@@ -20,8 +20,8 @@ from driftbus.schemas.columns import INVALID, MISSING_TIME, NULL, PRESENT, Block
 from driftbus.schemas.config import LearnConfig
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.hashing import hash_bytes
+from driftbus.stream.files.survey import Data, reason_to_leave_out
 from driftbus.stream.sample import Sample, sample_of, scattered
-from driftbus.stream.survey import Data, reason_to_leave_out
 
 _NEVER = np.iinfo(np.int64).min
 

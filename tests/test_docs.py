@@ -20,7 +20,7 @@ from driftbus.schemas.config import Config, format_duration
 from driftbus.schemas.configfile import ENVIRONMENT, config_json_schema, read_config
 from driftbus.schemas.contracts import contract
 from driftbus.stream.cli.main import group, run
-from driftbus.stream.metrics import Metrics
+from driftbus.stream.worker.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -11,9 +11,9 @@ import driftbus
 from driftbus.schemas.config import Config, format_duration
 from driftbus.schemas.events import DriftEvent
 from driftbus.stream.cli._replaying import events_to, progress, say_result, speaker
-from driftbus.stream.filereplay import EVERY_MS, FileReplay, prepare
-from driftbus.stream.filetimes import when
-from driftbus.stream.survey import Wishes
+from driftbus.stream.files.filetimes import when
+from driftbus.stream.files.survey import Wishes
+from driftbus.stream.replay.filereplay import EVERY_MS, FileReplay, prepare
 
 
 @dataclass(frozen=True, slots=True)

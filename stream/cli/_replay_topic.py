@@ -10,10 +10,10 @@ import driftbus
 from driftbus.schemas.config import Config, format_duration
 from driftbus.schemas.events import DriftEvent
 from driftbus.stream.cli._replaying import events_to, progress, say_result, speaker
-from driftbus.stream.filetimes import when
+from driftbus.stream.files.filetimes import when
 from driftbus.stream.judge import Decided
-from driftbus.stream.sources import parse_point
-from driftbus.stream.topicreplay import TopicReplay, prepare
+from driftbus.stream.replay.sources import parse_point
+from driftbus.stream.replay.topicreplay import TopicReplay, prepare
 
 
 def run(config: Config, monitor: str, from_: str, to: str, out: Path | None, fail_on_drift: bool) -> int | None:

@@ -17,9 +17,9 @@ from driftbus.detectors.profile import Profile
 from driftbus.schemas.config import parse_duration_ms
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.jsonlines import event_json, json_line
-from driftbus.stream import summary
-from driftbus.stream.history import History
 from driftbus.stream.judge import Decided
+from driftbus.stream.replay import summary
+from driftbus.stream.replay.history import History
 
 STANDARD_OUTPUT = "-"
 

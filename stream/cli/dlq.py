@@ -19,9 +19,9 @@ from driftbus.schemas.errors import ConfigError, DecodeError, DriftbusError, Una
 from driftbus.schemas.events import DeadLetter
 from driftbus.schemas.jsonlines import iso_utc
 from driftbus.stream.cli._options import config_option, configured
-from driftbus.stream.deadletter import read_dead_letter
-from driftbus.stream.readback import read_to_end
-from driftbus.stream.topics import admin_client, partition_counts
+from driftbus.stream.worker.deadletter import read_dead_letter
+from driftbus.stream.worker.readback import read_to_end
+from driftbus.stream.worker.topics import admin_client, partition_counts
 
 _PATIENCE_S = 30.0
 _HEX_BYTES = 512
@@ -247,7 +247,7 @@ def _hex(value: bytes | None) -> str:
 
 def _decoded(config: Config, letter: DeadLetter) -> str:
     """What the letter decodes to with the present schemas, or why it does not."""
-    from driftbus.stream.peek import decode_one, resolver_of
+    from driftbus.stream.setup.peek import decode_one, resolver_of
 
     try:
         record = decode_one(letter.value, letter.headers, resolver_of(config, letter.topic))

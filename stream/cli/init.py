@@ -20,9 +20,9 @@ from driftbus.schemas.configfile import apply_environment
 from driftbus.schemas.errors import ConfigError, DecodeError
 from driftbus.schemas.fields import field_types
 from driftbus.schemas.registry import Registry, open_resolver
-from driftbus.stream.peek import Headers, newest, parsed, read_body, schema_and_body
-from driftbus.stream.proposal import Choice, Proposal, columns_of, propose
-from driftbus.stream.topics import admin_client, partition_counts
+from driftbus.stream.setup.peek import Headers, newest, parsed, read_body, schema_and_body
+from driftbus.stream.setup.proposal import Choice, Proposal, columns_of, propose
+from driftbus.stream.worker.topics import admin_client, partition_counts
 
 _TYPED = {
     "security.protocol": "security_protocol",

@@ -13,9 +13,9 @@ from driftbus.detectors.profile import ColumnProfile, Profile
 from driftbus.schemas.config import Config
 from driftbus.schemas.configfile import load_config
 from driftbus.schemas.errors import ConfigError
-from driftbus.stream.survey import Wishes
-from driftbus.stream.table import open_table
-from driftbus.stream.training import (
+from driftbus.stream.files.survey import Wishes
+from driftbus.stream.files.table import open_table
+from driftbus.stream.files.training import (
     Training,
     make_profile,
     monitor_name,
@@ -147,7 +147,7 @@ def _content(column: ColumnProfile) -> str:
 
 
 def _publish(config: Config, profiles: list[Profile]) -> None:
-    from driftbus.stream.profiles import publish_profile
+    from driftbus.stream.worker.profiles import publish_profile
 
     for profile in profiles:
         if profile.stream in config.monitors[profile.monitor].streams:

@@ -8,7 +8,7 @@ import click
 
 from driftbus.stream.cli._options import configured
 from driftbus.stream.cli._replaying import Duration
-from driftbus.stream.survey import Wishes
+from driftbus.stream.files.survey import Wishes
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DURATION = Duration()

@@ -27,10 +27,10 @@ def command(config_path: Path) -> None:
     failure is committed.
     """
     config = configured(config_path)
-    from driftbus.stream.logs import set_up_logs
+    from driftbus.stream.worker.logs import set_up_logs
 
     set_up_logs(config.run.log, config.run.log_level)
-    from driftbus.stream.running import run_worker
+    from driftbus.stream.worker.running import run_worker
 
     code = _loop(lambda: run_worker(config))
     logging.shutdown()

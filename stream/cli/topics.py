@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from driftbus.stream.cli._options import config_option, configured
-from driftbus.stream.topics import admin_client, check_topics, create_topics, partition_counts, required_topics
+from driftbus.stream.worker.topics import admin_client, check_topics, create_topics, partition_counts, required_topics
 
 
 @click.command(short_help="Show and create driftbus's own topics.")

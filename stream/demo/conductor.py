@@ -22,13 +22,13 @@ from rich.console import Console
 from driftbus.detectors.profile import Profile
 from driftbus.schemas.config import Config
 from driftbus.schemas.errors import Unavailable
+from driftbus.stream.client.producer import Producer
 from driftbus.stream.demo.loans import CONTROLS, MONITOR, loan_count, loan_profile, loans
 from driftbus.stream.demo.play import Player
 from driftbus.stream.demo.screen import ColumnLine, Picture, summary
 from driftbus.stream.demo.watch import watch
-from driftbus.stream.producer import Producer
-from driftbus.stream.profiles import publish_profile
-from driftbus.stream.topics import admin_client, create_topics
+from driftbus.stream.worker.profiles import publish_profile
+from driftbus.stream.worker.topics import admin_client, create_topics
 
 _READY_S, _STEP_S = 180.0, 0.25
 _SOURCE_PARTITIONS = 4

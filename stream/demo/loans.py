@@ -9,8 +9,8 @@ from pyarrow import csv
 
 from driftbus.detectors.profile import Profile
 from driftbus.stream.demo.play import Loan
-from driftbus.stream.survey import Wishes
-from driftbus.stream.training import make_profile, read_training
+from driftbus.stream.files.survey import Wishes
+from driftbus.stream.files.training import make_profile, read_training
 
 DATA = Path(__file__).parent / "data"
 REFERENCE, ANALYSIS = DATA / "car_loan_reference.csv.gz", DATA / "car_loan_analysis.csv.gz"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from driftbus.stream.producer import Producer
+from driftbus.stream.client.producer import Producer
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry
 from ruamel.yaml import YAML
 
 from driftbus.schemas.config import Config
-from driftbus.stream.health import Health
-from driftbus.stream.metrics import Metrics
+from driftbus.stream.worker.health import Health
+from driftbus.stream.worker.metrics import Metrics
 from harness.cache import REPOSITORY
 from harness.missing import MissingService, skipped_when_missing
 from harness.prometheus import check

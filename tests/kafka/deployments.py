@@ -25,10 +25,10 @@ from driftbus.schemas.contracts import contract
 from driftbus.schemas.decode.batch import BatchDecoder
 from driftbus.schemas.errors import DecodeError
 from driftbus.stream.driver import Driver
+from driftbus.stream.files.training import save_profile
 from driftbus.stream.judge import Decided
 from driftbus.stream.plan import build_plans
-from driftbus.stream.topics import admin_client, create_topics
-from driftbus.stream.training import save_profile
+from driftbus.stream.worker.topics import admin_client, create_topics
 from harness.broker import Broker
 from harness.process import Child
 

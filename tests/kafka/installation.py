@@ -24,8 +24,8 @@ from driftbus.schemas.contracts import contract
 from driftbus.schemas.errors import DecodeError
 from driftbus.schemas.events import DeadLetter, DriftEvent, Group, RetrainTrigger, SummaryPart
 from driftbus.schemas.framing import by_id, frame
-from driftbus.stream.deadletter import read_dead_letter
-from driftbus.stream.topics import create_topics
+from driftbus.stream.worker.deadletter import read_dead_letter
+from driftbus.stream.worker.topics import create_topics
 from harness.broker import Broker
 from harness.process import Child, free_ports, wait_for
 

@@ -30,7 +30,7 @@ from driftbus.schemas.events import DriftEvent, RetrainTrigger
 from driftbus.schemas.registry import open_resolver
 from driftbus.stream.driver import Driver
 from driftbus.stream.plan import build_plans
-from driftbus.stream.topics import create_topics
+from driftbus.stream.worker.topics import create_topics
 from harness.broker import Broker
 from harness.process import Child, free_ports, wait_for
 

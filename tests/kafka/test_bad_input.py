@@ -30,8 +30,8 @@ from driftbus.detectors.reference import CategoryData, NumericData, build_profil
 from driftbus.schemas.events import DeadLetter, SummaryPart
 from driftbus.schemas.framing import by_id, frame
 from driftbus.stream.cli.main import run as driftbus
-from driftbus.stream.topics import create_topics
-from driftbus.stream.training import save_profile
+from driftbus.stream.files.training import save_profile
+from driftbus.stream.worker.topics import create_topics
 from harness.avro import varint
 from harness.broker import Broker
 from harness.missing import skipped_when_missing

@@ -28,7 +28,7 @@ from driftbus.schemas.contracts import fingerprint
 from driftbus.schemas.events import DriftEvent
 from driftbus.schemas.framing import by_fingerprint, by_guid, by_id, frame
 from driftbus.schemas.jsonlines import iso_utc
-from driftbus.stream.profiles import publish_profile
+from driftbus.stream.worker.profiles import publish_profile
 from harness.broker import Broker
 from harness.node import Node
 from harness.registry import Registry

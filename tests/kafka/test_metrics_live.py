@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from driftbus.schemas.events import DriftEvent
-from driftbus.stream.metrics import SEVERITY, Metrics
+from driftbus.stream.worker.metrics import SEVERITY, Metrics
 from harness.broker import Broker
 from harness.missing import skipped_when_missing
 from harness.process import wait_for

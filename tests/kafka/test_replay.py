@@ -13,9 +13,9 @@ from kafka.scenario import MONITOR, START_MS, Scenario, rows
 from driftbus.schemas.config import Config
 from driftbus.schemas.errors import ConfigError
 from driftbus.stream.cli.main import run
-from driftbus.stream.learning import learn_from_topic
-from driftbus.stream.profiles import find_profiles
-from driftbus.stream.sources import Point, SourceReader, parse_point
+from driftbus.stream.replay.sources import Point, SourceReader, parse_point
+from driftbus.stream.worker.learning import learn_from_topic
+from driftbus.stream.worker.profiles import find_profiles
 from harness.broker import Broker
 from harness.process import wait_for
 

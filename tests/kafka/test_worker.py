@@ -13,7 +13,7 @@ import pytest
 from kafka.deployments import PARTITIONS, SCHEMA, Deployment, oracle, records, stream
 
 from driftbus.schemas.framing import by_id, frame
-from driftbus.stream.deadletter import read_dead_letter
+from driftbus.stream.worker.deadletter import read_dead_letter
 from harness.broker import Broker
 from harness.process import wait_for
 from harness.registry import Registry

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftbus.schemas.codec import encode_input
-from driftbus.stream.canonical import (
+from driftbus.stream.client.canonical import (
     MAX_DEPTH,
     MAX_TEXT,
     Cleaner,

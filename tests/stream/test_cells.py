@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from driftbus.schemas.columns import INVALID, MISSING_TIME, NULL, PRESENT
 from driftbus.schemas.hashing import hash_bytes
-from driftbus.stream.cells import NULLS, numbers, text_cells, texts
-from driftbus.stream.timecells import TimeForm, guess_time, times
+from driftbus.stream.files.cells import NULLS, numbers, text_cells, texts
+from driftbus.stream.files.timecells import TimeForm, guess_time, times
 
 
 @pytest.mark.parametrize(

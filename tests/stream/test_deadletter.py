@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from driftbus.schemas.errors import DecodeError
 from driftbus.schemas.events import DeadLetter
-from driftbus.stream.deadletter import dead_letter, headers_of, read_dead_letter
 from driftbus.stream.records import RecordBatch
+from driftbus.stream.worker.deadletter import dead_letter, headers_of, read_dead_letter
 
 names = st.text(max_size=20) | st.sampled_from(["driftbus-reason", "driftbus-offset"])
 letters = st.builds(

@@ -19,9 +19,9 @@ import pytest
 from driftbus.schemas.configfile import load_config
 from driftbus.schemas.errors import ConfigError
 from driftbus.stream.cli.main import run
-from driftbus.stream.filereplay import prepare
-from driftbus.stream.filetimes import YEAR_2000_MS, Timeline, nice_pane_ms, sort_if_needed
-from driftbus.stream.survey import Wishes
+from driftbus.stream.files.filetimes import YEAR_2000_MS, Timeline, nice_pane_ms, sort_if_needed
+from driftbus.stream.files.survey import Wishes
+from driftbus.stream.replay.filereplay import prepare
 
 LOANS = Path(__file__).parents[2] / "stream" / "demo" / "data"
 REFERENCE, ANALYSIS = LOANS / "car_loan_reference.csv.gz", LOANS / "car_loan_analysis.csv.gz"
@@ -127,9 +127,9 @@ def test_events_are_the_same_whatever_the_size_of_batches(
 ) -> None:
     found = []
     for rows in (16_384, 97):
-        monkeypatch.setattr("driftbus.stream.filereplay._POINTS", 1)
-        monkeypatch.setattr("driftbus.stream.filereplay._LEAST_BATCH", 1)
-        monkeypatch.setattr("driftbus.stream.filereplay.BATCH_ROWS", rows)
+        monkeypatch.setattr("driftbus.stream.replay.filereplay._POINTS", 1)
+        monkeypatch.setattr("driftbus.stream.replay.filereplay._LEAST_BATCH", 1)
+        monkeypatch.setattr("driftbus.stream.replay.filereplay.BATCH_ROWS", rows)
         events: list[Any] = []
         prepare(files[1], files[0], Wishes()).run(events.append, lambda done: None)
         found.append(events)

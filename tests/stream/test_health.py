@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from driftbus.schemas.errors import ConfigError
-from driftbus.stream.health import Health, HttpServer, Status, live, ready
+from driftbus.stream.worker.health import Health, HttpServer, Status, live, ready
 
 WELL = Status(at=100.0, joined=True, partitions=3, polled_at=99.9, brokers_at=97.0, lag=0, committed_at=90.0)
 NOW = 101.0

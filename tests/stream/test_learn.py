@@ -16,8 +16,8 @@ from driftbus.detectors.profile import Profile
 from driftbus.schemas.columns import Projection
 from driftbus.schemas.config import LearnConfig
 from driftbus.schemas.errors import ConfigError
+from driftbus.stream.files.rows import block_of
 from driftbus.stream.learn import Learner, LearnPlan
-from driftbus.stream.rows import block_of
 
 PERIOD = 100_000
 PROJECTION = Projection(("x", "n"), ("colour", "id", "kind"), "ts")

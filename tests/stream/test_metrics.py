@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
-from driftbus.stream.metrics import OTHER, ColumnState, Metrics, worst
+from driftbus.stream.worker.metrics import OTHER, ColumnState, Metrics, worst
 
 
 def labels(registry: CollectorRegistry, name: str, label: str) -> set[str]:

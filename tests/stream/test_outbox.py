@@ -9,8 +9,8 @@ import pytest
 
 from driftbus.schemas.config import KafkaConfig
 from driftbus.schemas.errors import StateError
-from driftbus.stream.outbox import Outbox, producer_properties
-from driftbus.stream.readback import read_to_end
+from driftbus.stream.worker.outbox import Outbox, producer_properties
+from driftbus.stream.worker.readback import read_to_end
 from harness.mockcluster import MockCluster
 
 

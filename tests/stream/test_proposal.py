@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from driftbus.schemas.fields import FieldKind, FieldType
-from driftbus.stream.proposal import Column, Proposal, propose
+from driftbus.stream.setup.proposal import Column, Proposal, propose
 
 N = 100
 START = datetime(2025, 10, 1, tzinfo=UTC)

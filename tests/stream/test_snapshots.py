@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from driftbus.schemas.errors import StateError
 from driftbus.schemas.events import MonitorState
-from driftbus.stream.outbox import Outbox
-from driftbus.stream.snapshots import SnapshotWriter, cut_state, find_states, join_state
+from driftbus.stream.worker.outbox import Outbox
+from driftbus.stream.worker.snapshots import SnapshotWriter, cut_state, find_states, join_state
 
 LIMIT = 500
 Log = list[tuple[bytes | None, bytes | None]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from driftbus.stream.sourcestate import Start, metadata, start_of
 from driftbus.stream.transport.poller import Committed
+from driftbus.stream.worker.sourcestate import Start, metadata, start_of
 
 
 def test_without_a_commit_the_epoch_begins_with_the_log() -> None:

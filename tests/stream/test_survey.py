@@ -10,8 +10,8 @@ import pytest
 
 from driftbus.detectors.reference import NumericData
 from driftbus.schemas.errors import ConfigError
-from driftbus.stream.survey import Survey, Wishes, survey
-from driftbus.stream.timecells import TimeForm
+from driftbus.stream.files.survey import Survey, Wishes, survey
+from driftbus.stream.files.timecells import TimeForm
 
 N = 400
 RNG = np.random.default_rng(3)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from driftbus.schemas.errors import ConfigError
-from driftbus.stream.table import Table, open_table
+from driftbus.stream.files.table import Table, open_table
 
 ROWS = {"a": [1, 2, 3], "b": ["x", "y", None]}
 

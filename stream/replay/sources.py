@@ -18,8 +18,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from driftbus.schemas.columns import MISSING_TIME
 from driftbus.schemas.config import KafkaConfig
 from driftbus.schemas.errors import ConfigError, Unavailable
+from driftbus.stream.files.timecells import TimeForm, times
 from driftbus.stream.records import Headers, RecordBatch
-from driftbus.stream.timecells import TimeForm, times
 from driftbus.stream.transport.properties import is_transient, means_nothing_without_a_group
 
 LOG = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from driftbus.schemas.columns import MISSING_TIME
-from driftbus.stream.cells import is_number, is_text, numbers, pc, texts
+from driftbus.stream.files.cells import is_number, is_text, numbers, pc, texts
 
 Order = Literal["ymd", "dmy", "mdy"]
 

@@ -17,9 +17,9 @@ from driftbus.detectors.profile import Profile
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
 from driftbus.schemas.config import StreamConfig
 from driftbus.schemas.errors import ConfigError
-from driftbus.stream.survey import Data, Survey, Wishes, survey
-from driftbus.stream.table import BATCH_ROWS, Table, open_table
-from driftbus.stream.timecells import TimeForm
+from driftbus.stream.files.survey import Data, Survey, Wishes, survey
+from driftbus.stream.files.table import BATCH_ROWS, Table, open_table
+from driftbus.stream.files.timecells import TimeForm
 
 MOST_ROWS = 500_000
 """Rows of training data that a profile is made of: more would change no bin that matters."""

@@ -11,9 +11,9 @@ from driftbus.schemas.columns import MISSING_TIME
 from driftbus.schemas.config import format_duration
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.jsonlines import iso_utc
-from driftbus.stream.survey import Wishes, find_time
-from driftbus.stream.table import Table
-from driftbus.stream.timecells import TimeForm, guess_time, times
+from driftbus.stream.files.survey import Wishes, find_time
+from driftbus.stream.files.table import Table
+from driftbus.stream.files.timecells import TimeForm, guess_time, times
 
 YEAR_2000_MS = 946_684_800_000
 """Row 0 happens here when rows get times of their own."""

@@ -13,8 +13,8 @@ from confluent_kafka import Message
 
 from driftbus.schemas.errors import DecodeError
 from driftbus.schemas.events import DeadLetter
-from driftbus.stream.outbox import Outbox
 from driftbus.stream.records import RecordBatch
+from driftbus.stream.worker.outbox import Outbox
 
 REASON, MESSAGE = "driftbus-reason", "driftbus-message"
 TOPIC, PARTITION, OFFSET, TIMESTAMP = "driftbus-topic", "driftbus-partition", "driftbus-offset", "driftbus-timestamp"

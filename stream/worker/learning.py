@@ -17,9 +17,9 @@ from driftbus.schemas.errors import ConfigError, DecodeError
 from driftbus.schemas.fields import FieldType, field_types
 from driftbus.schemas.registry import Registry, open_resolver
 from driftbus.stream.learn import Learner, LearnPlan
-from driftbus.stream.peek import decode_one, schema_and_body
 from driftbus.stream.records import RecordBatch
-from driftbus.stream.sources import Part, SourceReader, Tell
+from driftbus.stream.replay.sources import Part, SourceReader, Tell
+from driftbus.stream.setup.peek import decode_one, schema_and_body
 
 LOG = logging.getLogger(__name__)
 

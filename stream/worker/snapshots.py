@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from driftbus.schemas.codec import pack_state, unpack_state
 from driftbus.schemas.errors import StateError
 from driftbus.schemas.events import MonitorState
-from driftbus.stream.outbox import Outbox
+from driftbus.stream.worker.outbox import Outbox
 
 LOG = logging.getLogger(__name__)
 

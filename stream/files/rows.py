@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from driftbus.schemas.columns import NULL, Block, Projection
 from driftbus.schemas.hashing import PADDING
-from driftbus.stream.cells import numbers, text_cells, texts
-from driftbus.stream.table import BATCH_ROWS, Table
+from driftbus.stream.files.cells import numbers, text_cells, texts
+from driftbus.stream.files.table import BATCH_ROWS, Table
 
 
 def block_of(batch: Any, projection: Projection, time_ms: NDArray[np.int64], decimal_comma: bool = False) -> Block:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from driftbus.schemas.columns import Block
 from driftbus.stream.driver import Driver
-from driftbus.stream.history import History
 from driftbus.stream.judge import Decided
 from driftbus.stream.plan import Plans
+from driftbus.stream.replay.history import History
 
 Write = Callable[[Decided], None]
 Progress = Callable[[int], None]

@@ -11,12 +11,12 @@ from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import BatchDecoder
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.registry import Registry, open_resolver
-from driftbus.stream.learning import learn_from_topic
 from driftbus.stream.plan import Plans, build_plans, topics_of
-from driftbus.stream.profiles import Key, find_profiles
-from driftbus.stream.replay import Progress, Replay, Write
-from driftbus.stream.sources import Part, Point, SourceReader
-from driftbus.stream.topics import admin_client, partition_counts
+from driftbus.stream.replay.replay import Progress, Replay, Write
+from driftbus.stream.replay.sources import Part, Point, SourceReader
+from driftbus.stream.worker.learning import learn_from_topic
+from driftbus.stream.worker.profiles import Key, find_profiles
+from driftbus.stream.worker.topics import admin_client, partition_counts
 
 SKEW_PANES = 256
 """How far a partition may be ahead of the slowest; panes between them wait in memory."""

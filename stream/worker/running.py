@@ -16,11 +16,11 @@ from prometheus_client.process_collector import ProcessCollector
 
 from driftbus.schemas.config import Config, format_duration
 from driftbus.schemas.errors import Unavailable
-from driftbus.stream.health import Health, HttpServer
-from driftbus.stream.metrics import Metrics
-from driftbus.stream.start import Prepared, prepare
-from driftbus.stream.warmup import warm_up
-from driftbus.stream.worker import Worker
+from driftbus.stream.worker.health import Health, HttpServer
+from driftbus.stream.worker.metrics import Metrics
+from driftbus.stream.worker.start import Prepared, prepare
+from driftbus.stream.worker.warmup import warm_up
+from driftbus.stream.worker.worker import Worker
 
 LOG = logging.getLogger(__name__)
 

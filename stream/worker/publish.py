@@ -11,8 +11,8 @@ from driftbus.schemas.contracts import schema_text
 from driftbus.schemas.events import DriftEvent
 from driftbus.schemas.registry import Registry
 from driftbus.stream.judge import Decided
-from driftbus.stream.outbox import Outbox
 from driftbus.stream.summarise import ShardPart
+from driftbus.stream.worker.outbox import Outbox
 
 
 def register_outputs(config: Config, registry: Registry | None) -> dict[str, int]:

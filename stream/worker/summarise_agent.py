@@ -18,16 +18,16 @@ from faust.types import TP
 from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import BatchDecoder, Resolver
 from driftbus.schemas.errors import StateError, Unavailable
-from driftbus.stream.deadletter import dead_letter, send_dead_letters
-from driftbus.stream.metrics import Metrics
-from driftbus.stream.outbox import Outbox
 from driftbus.stream.plan import TopicPlan
-from driftbus.stream.publish import Publisher
 from driftbus.stream.records import RecordBatch
-from driftbus.stream.sourcestate import Start, metadata
 from driftbus.stream.summarise import Summariser
 from driftbus.stream.transport.batch import Batch
 from driftbus.stream.transport.poller import Committed
+from driftbus.stream.worker.deadletter import dead_letter, send_dead_letters
+from driftbus.stream.worker.metrics import Metrics
+from driftbus.stream.worker.outbox import Outbox
+from driftbus.stream.worker.publish import Publisher
+from driftbus.stream.worker.sourcestate import Start, metadata
 
 LOG = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from driftbus.detectors.profile import Profile
 from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import Resolver
 from driftbus.schemas.registry import Registry, open_resolver
-from driftbus.stream.learning import learn_from_topic
 from driftbus.stream.plan import Plans, build_plans, topics_of
-from driftbus.stream.profiles import Key, find_profiles, publish_once
-from driftbus.stream.publish import register_outputs
-from driftbus.stream.topics import admin_client, require_topics
+from driftbus.stream.worker.learning import learn_from_topic
+from driftbus.stream.worker.profiles import Key, find_profiles, publish_once
+from driftbus.stream.worker.publish import register_outputs
+from driftbus.stream.worker.topics import admin_client, require_topics
 
 LOG = logging.getLogger(__name__)
 

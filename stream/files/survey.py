@@ -16,8 +16,8 @@ from driftbus.detectors.profile import Role
 from driftbus.detectors.reference import MOST_CATEGORIES, CategoryData, NumericData
 from driftbus.schemas.columns import INVALID, MISSING_TIME, NULL, PRESENT
 from driftbus.schemas.errors import ConfigError
-from driftbus.stream.cells import is_number, is_text, numbers, pc, texts
-from driftbus.stream.timecells import TimeForm, guess_time, times
+from driftbus.stream.files.cells import is_number, is_text, numbers, pc, texts
+from driftbus.stream.files.timecells import TimeForm, guess_time, times
 
 Data = NumericData | CategoryData
 

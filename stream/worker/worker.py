@@ -14,17 +14,17 @@ from faust.types import TP
 
 from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import Resolver
-from driftbus.stream.health import Health, Status
-from driftbus.stream.judge_agent import JudgeAgent
-from driftbus.stream.metrics import Metrics
-from driftbus.stream.outbox import Outbox, producer_properties
 from driftbus.stream.plan import Plans
-from driftbus.stream.probe import Probe
-from driftbus.stream.publish import Publisher
-from driftbus.stream.sourcestate import metadata, start_of
-from driftbus.stream.summarise_agent import SummariseAgent
 from driftbus.stream.transport.app import BusApp, Plan
 from driftbus.stream.transport.poller import Committed, Starts
+from driftbus.stream.worker.health import Health, Status
+from driftbus.stream.worker.judge_agent import JudgeAgent
+from driftbus.stream.worker.metrics import Metrics
+from driftbus.stream.worker.outbox import Outbox, producer_properties
+from driftbus.stream.worker.probe import Probe
+from driftbus.stream.worker.publish import Publisher
+from driftbus.stream.worker.sourcestate import metadata, start_of
+from driftbus.stream.worker.summarise_agent import SummariseAgent
 
 LOG = logging.getLogger(__name__)
 

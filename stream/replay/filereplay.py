@@ -10,13 +10,13 @@ import numpy as np
 from driftbus.detectors.profile import Profile
 from driftbus.schemas.config import Config, KafkaConfig, LimitsConfig, MonitorConfig, StreamConfig, format_duration
 from driftbus.schemas.errors import ConfigError
-from driftbus.stream.filetimes import Timeline, evenly, nice_pane_ms, rate_per_s, read_times, sort_if_needed
+from driftbus.stream.files.filetimes import Timeline, evenly, nice_pane_ms, rate_per_s, read_times, sort_if_needed
+from driftbus.stream.files.rows import blocks_of
+from driftbus.stream.files.survey import Wishes, check_column, guessed_label
+from driftbus.stream.files.table import BATCH_ROWS, Table, open_table
+from driftbus.stream.files.training import Training, make_profile, monitor_name, read_training, with_mapping
 from driftbus.stream.plan import Plans, build_plans
-from driftbus.stream.replay import Progress, Replay, Write
-from driftbus.stream.rows import blocks_of
-from driftbus.stream.survey import Wishes, check_column, guessed_label
-from driftbus.stream.table import BATCH_ROWS, Table, open_table
-from driftbus.stream.training import Training, make_profile, monitor_name, read_training, with_mapping
+from driftbus.stream.replay.replay import Progress, Replay, Write
 
 STREAM = "predictions"
 

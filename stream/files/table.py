@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from driftbus.schemas.errors import ConfigError
-from driftbus.stream.csvfile import CsvFile, open_csv
+from driftbus.stream.files.csvfile import CsvFile, open_csv
 
 BATCH_ROWS = 16_384
 """Rows of a batch of Parquet; also the most that any batch has."""

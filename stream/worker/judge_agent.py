@@ -18,17 +18,17 @@ from driftbus.schemas.codec import decode_message
 from driftbus.schemas.config import Config
 from driftbus.schemas.errors import DecodeError, StateError
 from driftbus.schemas.events import DriftEvent, MonitorState
-from driftbus.stream.deadletter import dead_letter, send_dead_letters
 from driftbus.stream.judge import Decided, Judge, Message, MonitorJudge
-from driftbus.stream.metrics import ColumnState, Metrics, worst
-from driftbus.stream.outbox import Outbox
 from driftbus.stream.plan import Plans
-from driftbus.stream.publish import Publisher
-from driftbus.stream.readback import read_to_end
 from driftbus.stream.records import RecordBatch
-from driftbus.stream.snapshots import Found, SnapshotWriter, find_states
 from driftbus.stream.transport.batch import Batch
 from driftbus.stream.transport.poller import Committed
+from driftbus.stream.worker.deadletter import dead_letter, send_dead_letters
+from driftbus.stream.worker.metrics import ColumnState, Metrics, worst
+from driftbus.stream.worker.outbox import Outbox
+from driftbus.stream.worker.publish import Publisher
+from driftbus.stream.worker.readback import read_to_end
+from driftbus.stream.worker.snapshots import Found, SnapshotWriter, find_states
 
 LOG = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any
 from driftbus.schemas.codec import encode_input
 from driftbus.schemas.config import RegistryConfig
 from driftbus.schemas.contracts import schema_text
-from driftbus.stream.canonical import Cleaner, optional_number, optional_text, text_of, time_ms, with_utf8
-from driftbus.stream.delivery import Counters, Encoded, Sender
+from driftbus.stream.client.canonical import Cleaner, optional_number, optional_text, text_of, time_ms, with_utf8
+from driftbus.stream.client.delivery import Counters, Encoded, Sender
 
 _CLOSE_AT_EXIT_S = 5.0
 

@@ -10,8 +10,8 @@ import click
 from driftbus.detectors.profile import ColumnProfile, Profile
 from driftbus.schemas.config import SEVERITIES
 from driftbus.schemas.events import DriftEvent, Group, RetrainTrigger
-from driftbus.stream.filetimes import when
-from driftbus.stream.history import Episode, History, resampled
+from driftbus.stream.files.filetimes import when
+from driftbus.stream.replay.history import Episode, History, resampled
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 26

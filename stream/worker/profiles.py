@@ -12,8 +12,8 @@ from driftbus.detectors.profile import Profile
 from driftbus.schemas.codec import pack_profile, unpack_profile
 from driftbus.schemas.config import Config, KafkaConfig
 from driftbus.schemas.errors import ConfigError, DecodeError, StateError, Unavailable
-from driftbus.stream.readback import read_to_end
-from driftbus.stream.training import load_profile
+from driftbus.stream.files.training import load_profile
+from driftbus.stream.worker.readback import read_to_end
 
 Key = tuple[str, str]
 """(monitor, stream)."""

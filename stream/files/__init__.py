@@ -1,0 +1,1 @@
+"""Files as columns: formats, dialects, numbers, times."""

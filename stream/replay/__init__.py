@@ -1,0 +1,1 @@
+"""Records that have been, through the machines of the live worker."""

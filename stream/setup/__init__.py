@@ -1,0 +1,1 @@
+"""What a topic's records are, and a configuration for them."""

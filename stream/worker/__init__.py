@@ -1,0 +1,1 @@
+"""The process: what holds the machines, talks to Kafka, and can be seen from outside."""
