@@ -16,6 +16,7 @@ from driftbus.detectors.adwin import AdwinBank, AdwinRules
 from driftbus.detectors.episodes import SEVERITIES, EpisodeBook, Evidence, OpenEpisode
 from driftbus.detectors.evidence import Evidences, detector_names
 from driftbus.detectors.folding import Folding
+from driftbus.detectors.histogram import Illustrator
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.scores import ScoreTable, score_table
 from driftbus.detectors.settings import Settings as Settings
@@ -71,6 +72,7 @@ class GroupDetector:
         )
         self._evidences = Evidences(table, settings, self._bank, self._windows, self._index)
         self._folding = Folding(table, settings, self._book, self._evidences, self._windows, self._index)
+        self._illustrator = Illustrator(profile, table, settings.psi_bins, coarse, self._windows, self._index)
         self._tick = np.full(1, -1, np.int64)
         self._n = np.zeros(columns + scores)
         self._sums = np.zeros(int(channels.sum()))
@@ -117,7 +119,7 @@ class GroupDetector:
             for window, column in zip(*np.nonzero(self._index.opened), strict=True):
                 evidence = self._evidences.of_index(tick, int(window), int(column))
                 found.setdefault(2 * int(column), []).append(evidence)
-        return transitions + self._folding.fold(tick, found)
+        return transitions + [self._illustrator.illustrated(t) for t in self._folding.fold(tick, found)]
 
     def open_episodes(self) -> list[OpenEpisode]:
         """The open episodes: volume first, then in the order of the columns."""

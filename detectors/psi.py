@@ -28,6 +28,9 @@ _PENDING, _PREVIOUS = 0, 1
 INDEX, STATISTIC, THRESHOLD, DESIGN, FREEDOM = range(5)
 """Fields of a judgement."""
 
+CURVE = 32
+"""Indices that a column's curve holds."""
+
 _PRIOR_PAIRS, _CLIP, _MEMORY, _LEAST_PAIRS, _SIGNIFICANCE = 2.0, 4.0, 1_000.0, 4.0, 4.0
 _SCALES, _MOST_SCALES = 8, 30
 _GRID = 64
@@ -67,6 +70,7 @@ class PsiBank:
 
     Attributes:
         judgement: float64[w, c, 5], latest index, T, threshold, D, degrees of freedom.
+        curve: float64[c, 32], latest indices of the first window, a ring; `latest` gives them in order.
         open: bool[w, c], alarms that are on.
         opened: bool[w, c], those that the last update turned on.
     """
@@ -95,6 +99,8 @@ class PsiBank:
         self._blocks = np.zeros((columns, _SCALES, 2, widest))
         self._panes = np.zeros(1, np.int64)
         self.judgement = np.zeros((windows, columns, 5))
+        self.curve = np.zeros((columns, CURVE))
+        self._points = np.zeros(columns, np.int64)
         self.open = np.zeros((windows, columns), np.bool_)
         self.opened = np.zeros((windows, columns), np.bool_)
 
@@ -128,6 +134,7 @@ class PsiBank:
         count = _step(
             n, counts, start, judged, window_n, window_counts, self._bins, self._m, self._share, self._static,
             self._quantiles, self._least, self._moments, self._blocks, self.judgement, self.open, self.opened,
+            self.curve, self._points,
         )  # fmt: skip
         return int(count)
 
@@ -148,6 +155,11 @@ class PsiBank:
         beyond = self.corrected(window, column, n) / scale
         return float(scale * np.sqrt(2 * max(1, int(self._bins[column]) - 1) + 4 * beyond))
 
+    def latest(self, column: int) -> tuple[float, ...]:
+        """The latest indices of the first window, at most 32, oldest first."""
+        end = int(self._points[column])
+        return tuple(float(self.curve[column, i % CURVE]) for i in range(max(0, end - CURVE), end))
+
     def most_likely_start(self, column: int, buckets: NDArray[np.float64]) -> int:
         """Index of the bucket from which on the counts differ most from the reference.
 
@@ -165,13 +177,13 @@ class PsiBank:
         """The state, by name."""
         return {
             "moments": self._moments, "blocks": self._blocks, "panes": self._panes, "judgement": self.judgement,
-            "open": self.open,
+            "open": self.open, "curve": self.curve, "points": self._points,
         }  # fmt: skip
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take a state that `arrays` gave."""
         self._moments, self._blocks = arrays["moments"], arrays["blocks"]
-        for name in ("panes", "judgement", "open"):
+        for name in ("panes", "judgement", "open", "curve", "points"):
             self.arrays()[name][...] = arrays[name]
 
 
@@ -194,6 +206,8 @@ def _step(
     judgement: NDArray[np.float64],
     is_open: NDArray[np.bool_],
     opened: NDArray[np.bool_],
+    curve: NDArray[np.float64],
+    points: NDArray[np.int64],
 ) -> int:
     alarms = 0
     block = np.zeros(share.shape[1])
@@ -223,6 +237,9 @@ def _step(
             threshold *= (k - 1) / freedom
             judgement[w, c, INDEX], judgement[w, c, STATISTIC], judgement[w, c, THRESHOLD] = index, statistic, threshold
             judgement[w, c, DESIGN], judgement[w, c, FREEDOM] = design, freedom
+            if w == 0:
+                curve[c, points[c] % curve.shape[1]] = index
+                points[c] += 1
             if not is_open[w, c] and statistic > threshold and index >= least:
                 is_open[w, c], opened[w, c] = True, True
                 alarms += 1

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from driftbus.schemas.errors import StateError
 
 _MAGIC = b"DBST"
-_VERSION = 1
+_VERSION = 2
 _DTYPES = ("<f8", "<i8", "|b1")
 _REMEDY = (
     "Delete the monitor's record from the state topic to have it rebuilt from the summaries, "

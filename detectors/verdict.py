@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from driftbus.schemas.events import Histogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +17,7 @@ class Transition:
     Args:
         column: column of the profile, or "" for the group as a whole (volume).
         aspect: ``distribution``, ``quality`` or ``volume``; an episode belongs to (column, aspect).
-        status: ``opened``, ``escalated`` or ``closed``.
+        status: ``opened``, ``escalated``, ``changed`` or ``closed``.
         severity: ``minor``, ``moderate`` or ``severe``.
         detector: ``adwin``, ``psi_1000``, ``psi_5000``, ``volume``, ...
         what: ``shift``, ``spread``, ``shape``, ``category``, ``nulls``, ``invalid``, ``unseen``,
@@ -29,6 +32,10 @@ class Transition:
         since_tick, since_low_tick, since_high_tick: estimated change point and its interval.
         count, reference_count: values behind the two sides.
         category: the category whose share changed most, "" if it is not about one.
+        nature: ``drift``, or ``skew`` when the stream differs from its training data from the first rows on.
+        histogram: values before and after, None when it is about no column.
+        curve: index of the column's latest short windows, at most 32, oldest first.
+        distances: between the histogram's samples, by name.
     """
 
     column: str
@@ -52,6 +59,10 @@ class Transition:
     count: int
     reference_count: int
     category: str = ""
+    nature: str = "drift"
+    histogram: Histogram | None = None
+    curve: tuple[float, ...] = ()
+    distances: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,19 @@ class SlidingWindows:
         channels = slice(self.start[series], self.start[series + 1])
         return self._bucket_sums[window, slots, channels], self._bucket_tick[window, slots, series]
 
+    def sums_since(self, window: int, series: int, tick: int) -> tuple[float, NDArray[np.float64]]:
+        """Values and their channel sums in the buckets that begin at a pane or later; in the newest if none does.
+
+        Unlike `n` and `sums` it counts the bucket that fills, and needs no full window.
+        """
+        slots = (self._oldest[window, series] + np.arange(self._closed[window, series] + 1)) % _SLOTS
+        slots = slots[self._bucket_n[window, slots, series] > 0]
+        since = slots[self._bucket_tick[window, slots, series] >= tick]
+        chosen = since if since.size else slots[-1:]
+        channels = slice(self.start[series], self.start[series + 1])
+        sums = self._bucket_sums[window, chosen, channels].sum(axis=0)
+        return float(self._bucket_n[window, chosen, series].sum()), np.asarray(sums, np.float64)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The state, by name."""
         return {

@@ -23,6 +23,7 @@ from driftbus.schemas.events import (
     DriftEvent,
     Entry,
     Group,
+    Histogram,
     ManualRetrain,
     MonitorState,
     OffsetRange,
@@ -119,13 +120,15 @@ def decode_manual(body: bytes, writer: Contract | None = None) -> ManualRetrain:
 
 def encode_drift(event: DriftEvent) -> bytes:
     """The Avro body of a drift event."""
-    return _encode("DriftEvent", _with_ranges(event, _DRIFT_FIELDS))
+    plain = _with_ranges(event, _DRIFT_FIELDS)
+    return _encode("DriftEvent", plain | {"histogram": None if event.histogram is None else _flat(event.histogram)})
 
 
 def decode_drift(body: bytes, writer: Contract | None = None) -> DriftEvent:
     """A drift event from its Avro body; raises DecodeError."""
     r = _decode("DriftEvent", body, writer)
-    return DriftEvent(**r | {"ranges": _ranges(r["ranges"])})
+    shown = {"histogram": _histogram(r["histogram"]), "curve": tuple(r["curve"])}
+    return DriftEvent(**r | shown | {"ranges": _ranges(r["ranges"])})
 
 
 def encode_retrain(trigger: RetrainTrigger) -> bytes:
@@ -325,6 +328,10 @@ def _flat(value: Any) -> dict[str, Any]:
 
 def _with_ranges(value: DriftEvent | RetrainTrigger, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(value, name) for name in names} | {"ranges": [_flat(r) for r in value.ranges]}
+
+
+def _histogram(record: dict[str, Any] | None) -> Histogram | None:
+    return None if record is None else Histogram(**{name: tuple(values) for name, values in record.items()})
 
 
 def _ranges(records: list[dict[str, Any]]) -> tuple[OffsetRange, ...]:

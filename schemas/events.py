@@ -5,6 +5,7 @@ Each has a twin in ``avro/``; `driftbus.schemas.codec` turns one into the other.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -103,13 +104,29 @@ class OffsetRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts of two samples on the same k bins.
+
+    Args:
+        edges: k - 1 inner edges in the unit of the column, ascending; bin i ends with edge i. Empty for named bins.
+        categories: k names; empty for ordered bins. A bin of several categories names the first and counts the others.
+        reference, current: k counts, before and after.
+    """
+
+    edges: tuple[float, ...]
+    categories: tuple[str, ...]
+    reference: tuple[int, ...]
+    current: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DriftEvent:
-    """An episode opened, escalated or closed.
+    """An episode opened, escalated, changed or closed.
 
     Args:
         id: hash of what was decided; the same decision has the same id wherever it is made.
         episode_id: the same for all events of one episode.
-        status: ``opened``, ``escalated`` or ``closed``.
+        status: ``opened``, ``escalated``, ``changed`` or ``closed``.
         severity: ``minor``, ``moderate`` or ``severe``.
         aspect: ``distribution``, ``quality`` or ``volume``.
         what: ``shift``, ``spread``, ``shape``, ``category``, ``nulls``, ``invalid``, ``unseen``,
@@ -125,6 +142,11 @@ class DriftEvent:
         count: values in the window.
         reference_count: values in the reference.
         ranges: source offsets the verdict rests on.
+        nature: ``drift``, or ``skew`` when the stream differs from its training data from the first rows on.
+        category: whose share changed most, "" if it is not about one.
+        histogram: values before and after, None when it is about no column.
+        curve: index of the column's latest short windows, at most 32, oldest first.
+        distances: between the histogram's samples, by name.
     """
 
     id: str
@@ -158,6 +180,11 @@ class DriftEvent:
     profile_id: str
     fingerprint: str
     message: str
+    nature: str = "drift"
+    category: str = ""
+    histogram: Histogram | None = None
+    curve: tuple[float, ...] = ()
+    distances: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

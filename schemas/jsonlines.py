@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from driftbus.schemas.events import DriftEvent, OffsetRange, RetrainTrigger
+from driftbus.schemas.events import DriftEvent, Histogram, OffsetRange, RetrainTrigger
 
 
 def iso_utc(ms: int) -> str:
@@ -59,6 +59,11 @@ def drift_json(event: DriftEvent) -> dict[str, Any]:
         "profile_id": event.profile_id,
         "fingerprint": event.fingerprint,
         "message": event.message,
+        "nature": event.nature,
+        "category": event.category,
+        "histogram": None if event.histogram is None else _histogram(event.histogram),
+        "curve": [_number(value) for value in event.curve],
+        "distances": {name: _number(value) for name, value in sorted(event.distances.items())},
     }
 
 
@@ -110,6 +115,15 @@ def json_line(values: Mapping[str, Any]) -> str:
 
 def _number(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def _histogram(histogram: Histogram) -> dict[str, Any]:
+    return {
+        "edges": [_number(edge) for edge in histogram.edges],
+        "categories": list(histogram.categories),
+        "reference": list(histogram.reference),
+        "current": list(histogram.current),
+    }
 
 
 def _ranges(ranges: tuple[OffsetRange, ...]) -> list[dict[str, Any]]:

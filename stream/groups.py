@@ -237,6 +237,11 @@ class GroupJudge:
             ranges=self._marks.ranges(self._topic, t.window_start_tick),
             profile_id=profile_id,
             fingerprint=self._plan.fingerprint,
+            nature=t.nature,
+            category=t.category,
+            histogram=t.histogram,
+            curve=t.curve,
+            distances=t.distances,
             message=_sentence(t, self._unit(t), sorted(names, key=lambda name: (-names[name], name))),
         )
 

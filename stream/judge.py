@@ -25,7 +25,7 @@ Decided = DriftEvent | RetrainTrigger
 OTHER = "__other__"
 """Version of the group that collects the versions beyond `max_groups`."""
 
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 _HOUR_MS = 3_600_000
 
 

@@ -10,6 +10,7 @@ from driftbus.schemas.events import (
     DriftEvent,
     Entry,
     Group,
+    Histogram,
     ManualRetrain,
     MonitorState,
     OffsetRange,
@@ -52,6 +53,11 @@ DRIFT = DriftEvent(
     profile_id="0123456789abcdef0123456789abcdef",
     fingerprint="89ab",
     message="car_value shifted up in São Paulo",
+    nature="drift",
+    category="PT",
+    histogram=Histogram((1.5, 2.5), (), (10, 20, 30), (1, 2, 3)),
+    curve=(0.01, 0.5),
+    distances={"psi": 0.5, "ks": 0.25},
 )
 
 RETRAIN = RetrainTrigger(
@@ -175,8 +181,12 @@ parts = st.builds(
 manuals = st.builds(ManualRetrain, _names, _names, _names, _long)
 states = st.builds(MonitorState, _names, _long, st.binary(max_size=100))
 _maybe = st.none() | _number
-drifts = st.builds(
-    DriftEvent, *[_names] * 13, _number, _number, _maybe, _number, _maybe, _maybe, *[_long] * 8, _ranges, *[_names] * 3
-)
 _texts = st.lists(_names, max_size=3).map(tuple)
+_numbers = st.lists(_number, max_size=3).map(tuple)
+_counts = st.lists(_long, max_size=3).map(tuple)
+histograms = st.builds(Histogram, _numbers, _texts, _counts, _counts)
+drifts = st.builds(
+    DriftEvent, *[_names] * 13, _number, _number, _maybe, _number, _maybe, _maybe, *[_long] * 8, _ranges, *[_names] * 5,
+    st.none() | histograms, _numbers, st.dictionaries(_names, _number, max_size=2),
+)  # fmt: skip
 retrains = st.builds(RetrainTrigger, *[_names] * 6, _long, _texts, _texts, _long, st.booleans(), _ranges, *[_names] * 3)
