@@ -5,6 +5,7 @@ A profile is a value: equal content gives an equal `Profile.profile_id`, whereve
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import math
@@ -113,6 +114,23 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class RowsSample:
+    """Some reference rows whole, for what is between the columns.
+
+    Args:
+        columns: names of the columns they are kept of.
+        cells: uint16[rows, columns], little-endian: the cell of each column, counted from its first.
+    """
+
+    columns: tuple[str, ...]
+    cells: bytes
+
+    def table(self) -> NDArray[np.int64]:
+        """int64[rows, columns], the cells."""
+        return np.frombuffer(self.cells, "<u2").astype(np.int64).reshape(-1, max(1, len(self.columns)))
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """Where the cells of each column stand in the vector of counts.
 
@@ -142,6 +160,7 @@ class Profile:
         created_ms: wall-clock time of making.
         learned_until_ms: event time at which learning from the stream ended, None for training data.
         parts: references of segments.
+        sample: some of the rows whole; None: relations between columns are not watched.
 
     Raises:
         ConfigError: a column contradicts itself, or two have one name.
@@ -155,6 +174,7 @@ class Profile:
     created_ms: int = 0
     learned_until_ms: int | None = None
     parts: tuple[Part, ...] = ()
+    sample: RowsSample | None = None
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -167,6 +187,8 @@ class Profile:
         total = sum(column.width for column in self.columns)
         if any(len(part.counts) != total or min(part.counts, default=0) < 0 for part in self.parts):
             raise ConfigError("a segment's counts don't fit the columns", key=self.monitor, fix=_REMAKE)
+        if self.sample is not None and not _sample_fits(self.sample, self.columns):
+            raise ConfigError("the sampled rows don't fit the columns", key=self.monitor, fix=_REMAKE)
 
     @cached_property
     def profile_id(self) -> str:
@@ -216,7 +238,7 @@ class Profile:
             nulls, invalid = counts[cell + column.value_cells : cell + column.width].tolist()
             values = tuple(counts[cell : cell + column.value_cells].tolist())
             columns.append(replace(column, counts=values, nulls=nulls, invalid=invalid))
-        return replace(self, columns=tuple(columns), rows=rows, parts=())
+        return replace(self, columns=tuple(columns), rows=rows, parts=(), sample=None)
 
     def _content(self) -> dict[str, Any]:
         parts = [{"segment": p.segment, "rows": p.rows, "counts": list(p.counts)} for p in self.parts]
@@ -227,6 +249,7 @@ class Profile:
             "learned_until_ms": self.learned_until_ms,
             "columns": [_column_to_dict(column) for column in self.columns],
             **({"parts": parts} if parts else {}),
+            **({"sample": _sample_to_dict(self.sample)} if self.sample else {}),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -258,6 +281,7 @@ class Profile:
                     Part(str(p["segment"]), int(p["rows"]), tuple(int(count) for count in p["counts"]))
                     for p in data.get("parts", ())
                 ),
+                sample=_sample_from_dict(data.get("sample")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"not a profile: {type(error).__name__} {error}", fix=_REMAKE) from error
@@ -283,6 +307,23 @@ def _contradiction(column: ColumnProfile) -> str:
     if len(set(column.categories)) != len(column.categories):
         return "a category has two cells"
     return ""
+
+
+def _sample_fits(sample: RowsSample, columns: tuple[ColumnProfile, ...]) -> bool:
+    widths = {column.name: column.width for column in columns}
+    if not sample.columns or set(sample.columns) - set(widths) or len(sample.cells) % (2 * len(sample.columns)):
+        return False
+    return bool((sample.table() < [widths[name] for name in sample.columns]).all())
+
+
+def _sample_to_dict(sample: RowsSample) -> dict[str, Any]:
+    return {"columns": list(sample.columns), "cells": base64.b64encode(sample.cells).decode()}
+
+
+def _sample_from_dict(data: Mapping[str, Any] | None) -> RowsSample | None:
+    if data is None:
+        return None
+    return RowsSample(tuple(str(name) for name in data["columns"]), base64.b64decode(data["cells"], validate=True))
 
 
 def _column_to_dict(column: ColumnProfile) -> dict[str, Any]:

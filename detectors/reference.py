@@ -10,13 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbus.detectors.ordered import longrun_of_rows
-from driftbus.detectors.profile import ColumnProfile, Kind, Profile, Role
+from driftbus.detectors.profile import ColumnProfile, Kind, Profile, Role, RowsSample
+from driftbus.schemas.hashing import scattered
 
 BINS = 64
 """Bins of a numeric column: fewer see a change of spread later (16: a third), more gain nothing."""
 
 MOST_CATEGORIES = 256
 """Categories with a cell of their own; the less frequent ones are counted together as the rest."""
+
+
+SAMPLE_ROWS, SAMPLE_COLUMNS = 2_000, 32
+"""Reference rows kept whole, and columns they are kept of: the first that vary."""
+
+_LEAST_SAMPLE_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,8 @@ def build_profile(
         for name, data in columns.items()
     )
     rows = max((column.rows for column in profiles), default=0) if rows is None else rows
-    return Profile(monitor, stream, profiles, rows, source, created_ms, learned_until_ms)
+    sample = _sample(profiles, list(columns.values()))
+    return Profile(monitor, stream, profiles, rows, source, created_ms, learned_until_ms, (), sample)
 
 
 def profile_column(
@@ -157,6 +165,37 @@ def _numeric(
         invalid=int(counts[edges.size + 4]),
     )
     return replace(column, longrun=longrun_of_rows(column, cells)) if ordered else column
+
+
+def _sample(profiles: Sequence[ColumnProfile], data: Sequence[NumericData | CategoryData]) -> RowsSample | None:
+    """Rows chosen by the smallest hashes of their numbers: spread evenly, and the same each time."""
+    sizes = {len(each.values) for each in data}
+    varying = [i for i, column in enumerate(profiles) if _varies(column)][:SAMPLE_COLUMNS]
+    # a category column may have lost its invalid rows, and then nobody knows which values stood together
+    if len(sizes) != 1 or len(varying) < 2 or min(sizes) < _LEAST_SAMPLE_ROWS:
+        return None
+    chosen = np.sort(np.argsort(scattered(np.arange(min(sizes), dtype=np.uint64)), kind="stable")[:SAMPLE_ROWS])
+    cells = np.array([_cells(profiles[i], data[i], chosen) for i in varying])
+    return RowsSample(tuple(profiles[i].name for i in varying), cells.T.astype("<u2").tobytes())
+
+
+def _varies(column: ColumnProfile) -> bool:
+    return sum(count > 0 for count in column.counts) > 1
+
+
+def _cells(column: ColumnProfile, data: NumericData | CategoryData, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Cells of some rows, counted from the column's first."""
+    if isinstance(data, CategoryData):
+        place = {value: i for i, value in enumerate(column.categories)}
+        names = [data.values[row] for row in rows.tolist()]
+        known = [column.bins + 1 if name is None else place.get(str(name), column.bins) for name in names]
+        return np.array(known, np.int64)
+    values = np.asarray(data.values, np.float64)[rows]
+    cells = 1 + np.searchsorted(np.array(column.edges), values, side="left")
+    cells[~np.isfinite(values)] = column.bins + 3
+    if data.present is not None:
+        cells[~data.present[rows]] = column.bins + 2
+    return cells
 
 
 def _categorical(name: str, values: list[str | None], role: Role, ordered: bool, invalid: int) -> ColumnProfile:

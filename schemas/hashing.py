@@ -96,3 +96,11 @@ def hash_many(texts: Sequence[bytes]) -> NDArray[np.uint64]:
 def hash_bytes(text: bytes) -> int:
     """The hash of one text, equal to `Block.text_hash` of a cell with the same UTF-8 bytes."""
     return int(hash_many([text])[0])
+
+
+def scattered(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of splitmix64 (Steele, Lea and Flood, 2014): neighbours become strangers."""
+    z = values + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

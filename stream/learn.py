@@ -19,9 +19,9 @@ from driftbus.detectors.reference import CategoryData, NumericData, build_profil
 from driftbus.schemas.columns import INVALID, MISSING_TIME, NULL, PRESENT, Block, Projection
 from driftbus.schemas.config import LearnConfig
 from driftbus.schemas.errors import ConfigError
-from driftbus.schemas.hashing import hash_bytes
+from driftbus.schemas.hashing import hash_bytes, scattered
 from driftbus.stream.files.survey import Data, reason_to_leave_out
-from driftbus.stream.sample import Sample, sample_of, scattered
+from driftbus.stream.sample import Sample, sample_of
 
 _NEVER = np.iinfo(np.int64).min
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftbus.detectors.profile import Profile
+from driftbus.detectors.profile import Profile, RowsSample
 from driftbus.detectors.reference import (
     MOST_CATEGORIES,
     CategoryData,
@@ -21,7 +21,7 @@ from driftbus.detectors.reference import (
 )
 from driftbus.schemas.errors import ConfigError
 
-from .synthetic import autoregressive, cells_of, counts_of, profile_of
+from .synthetic import Values, autoregressive, cells_of, counts_of, profile_of
 
 RNG = np.random.default_rng(0)
 COLUMNS = {
@@ -116,3 +116,38 @@ def test_autocorrelation_of_an_ordered_reference_is_kept_and_independence_is_not
     assert profile_of({"x": slow}).columns[0].longrun == ()
     shuffled = np.random.default_rng(2).permutation(slow)
     assert profile_of({"x": shuffled}, ordered=True).columns[0].longrun == ()
+
+
+def test_a_profile_keeps_some_rows_whole_whatever_else_is_asked_of_it() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal(3_000)
+    columns: dict[str, Values] = {
+        "x": x,
+        "one": np.ones(3_000),
+        "half": np.where(rng.random(3_000) < 0.5, np.nan, x),
+        "word": ["a", "b", None] * 1_000,
+    }
+    profile = profile_of(columns)
+    assert profile.sample is not None
+    assert profile.sample.columns == ("x", "half", "word")  # a constant column has no relations
+    table = profile.sample.table()
+    assert table.shape == (2_000, 3)
+    whole = np.array([cells_of(profile.column(name), columns[name]) for name in profile.sample.columns]).T
+    rows = {tuple(row) for row in whole.tolist()}
+    assert all(tuple(row) in rows for row in table.tolist())
+    assert np.bincount(table[:, 2], minlength=4)[[0, 1, 3]] == pytest.approx([667, 667, 667], abs=60)
+    assert Profile.from_dict(json.loads(json.dumps(profile.to_dict()))) == profile
+    assert replace(profile, sample=None).profile_id != profile.profile_id
+    assert profile_of({"x": x, "one": np.ones(3_000)}).sample is None
+
+
+def test_sampled_rows_that_do_not_fit_the_columns_are_refused() -> None:
+    profile = profile_of({"x": np.arange(500.0), "y": np.arange(500.0)})
+    assert profile.sample is not None
+    for sample in (
+        RowsSample(("x", "z"), profile.sample.cells),
+        RowsSample(("x", "y"), profile.sample.cells[:-2]),
+        RowsSample(("x", "y"), b"\xff\xff" * 4),
+    ):
+        with pytest.raises(ConfigError, match="sampled rows"):
+            replace(profile, sample=sample)

@@ -129,6 +129,7 @@ PROFILE: dict[str, Any] = {
         },
     ],
     "parts": [{"segment": "country=PT", "rows": 4, "counts": [0, 1, 2, 0, 0, 1, 0, 4, 0, 0, 0, 0]}],
+    "sample": {"columns": ["income", "country"], "cells": "AQAAAAMAAQA="},
 }
 
 EVENTS: dict[str, dict[str, Any]] = {
