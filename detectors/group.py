@@ -20,6 +20,7 @@ from driftbus.detectors.histogram import Illustrator
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.scores import ScoreTable, score_table
 from driftbus.detectors.settings import Settings as Settings
+from driftbus.detectors.sketches import Sketches
 from driftbus.detectors.state import pack, select, unpack
 from driftbus.detectors.verdict import ColumnView, Transition
 from driftbus.detectors.volume import VolumeChange, VolumeWatch
@@ -79,13 +80,16 @@ class GroupDetector:
         self._m2 = np.zeros(scores)
         self._valid = np.zeros(columns, np.int64)
 
-    def update(self, tick: int, counts: NDArray[np.int64], rows: int) -> list[Transition]:
+    def update(
+        self, tick: int, counts: NDArray[np.int64], rows: int, sketches: Sketches | None = None
+    ) -> list[Transition]:
         """Take one sealed pane.
 
         Args:
             tick: pane number; must increase. Gaps are empty panes.
             counts: int64[total], in the order of the profile's layout.
             rows: records of the pane.
+            sketches: of the pane, None when none were taken.
 
         Returns:
             Episodes that opened, escalated or closed: volume first, then in the order of the columns.

@@ -71,6 +71,9 @@ def encode_part(part: SummaryPart) -> bytes:
                     "counts": e.counts,
                     "width": e.width,
                     "unseen": [{"column": c, "category": v, "count": n} for c, v, n in e.unseen],
+                    "sample": e.sample,
+                    "ids": e.ids,
+                    "delays": e.delays,
                 }
                 for e in part.entries
             ],
@@ -101,6 +104,9 @@ def decode_part(body: bytes, writer: Contract | None = None) -> SummaryPart:
             e["counts"],
             e["width"],
             tuple((u["column"], u["category"], u["count"]) for u in e["unseen"]),
+            e["sample"],
+            e["ids"],
+            e["delays"],
         )
         for e in r["entries"]
     )

@@ -181,6 +181,13 @@ class DetectionConfig(_Model):
         "segments beyond only among all rows",
     )
     range: bool = Field(default=False, description="alarm when values leave the reference's range")
+    sample_rows: int = Field(
+        default=64,
+        ge=0,
+        le=1_000,
+        description="rows sampled of each pane, for what counts can't show: relations between columns, distinct "
+        "values, repeated ids, freshness; 0: none",
+    )
 
 
 class DriftPolicy(_Model):

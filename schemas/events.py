@@ -56,6 +56,8 @@ class Entry:
             profile's layout; "" when every cell is 0.
         width: bytes per cell: 1, 2, 4 or 8.
         unseen: per column, up to 8 unknown category names (smallest hashes) with exact counts.
+        sample, ids, delays: packed sketches of the rows, of all rows only (no segment), "" when none are
+            taken; see `driftbus.detectors.sketches`.
     """
 
     group: Group
@@ -66,6 +68,9 @@ class Entry:
     counts: bytes
     width: int
     unseen: tuple[tuple[str, str, int], ...] = ()
+    sample: bytes = b""
+    ids: bytes = b""
+    delays: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

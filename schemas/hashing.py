@@ -72,6 +72,21 @@ def hash_text(text: NDArray[np.uint8], start: int, length: int) -> tuple[np.uint
 
 
 @leaf_kernel
+def scatter(value: np.uint64) -> np.uint64:
+    """The finaliser of splitmix64 (Steele, Lea and Flood, 2014): neighbours become strangers."""
+    z = value + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@leaf_kernel
+def _scatter_all(values: NDArray[np.uint64], out: NDArray[np.uint64]) -> None:
+    for i in range(values.size):
+        out[i] = scatter(values[i])
+
+
+@leaf_kernel
 def _hash_all(
     text: NDArray[np.uint8], start: NDArray[np.int64], length: NDArray[np.int64], out: NDArray[np.uint64]
 ) -> None:
@@ -99,8 +114,7 @@ def hash_bytes(text: bytes) -> int:
 
 
 def scattered(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64 (Steele, Lea and Flood, 2014): neighbours become strangers."""
-    z = values + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    """`scatter` of each."""
+    out = np.empty(values.size, np.uint64)
+    _scatter_all(values, out)
+    return out

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from driftbus.detectors.group import GroupDetector
 from driftbus.detectors.profile import Profile
+from driftbus.detectors.sketches import Sketches, SketchShape, merged
 from driftbus.detectors.summary import Unseen, merge_unseen, unpack_counts
 from driftbus.detectors.verdict import ColumnView, Transition
 from driftbus.schemas.errors import StateError
@@ -23,12 +24,13 @@ _LEVELS = 24
 
 @dataclass(slots=True)
 class GroupPane:
-    """On-time content of one (group, pane): counts, and per partition the offsets they came from."""
+    """On-time content of one (group, pane): counts, sketches, and per partition the offsets they came from."""
 
     counts: NDArray[np.int64]
     rows: int = 0
     offsets: dict[int, tuple[int, int]] = field(default_factory=dict)
     unseen: Unseen = field(default_factory=dict)
+    sketches: Sketches | None = None
 
     def merge(self, other: GroupPane) -> None:
         """Add another content of the same pane."""
@@ -37,6 +39,7 @@ class GroupPane:
         _span(self.offsets, other.offsets)
         for column, names in other.unseen.items():
             merge_unseen(self.unseen, column, names.items())
+        self.sketches = merged(self.sketches, other.sketches)
 
     def state(self) -> list[Any]:
         return [
@@ -44,29 +47,34 @@ class GroupPane:
             self.rows,
             [[p, *span] for p, span in sorted(self.offsets.items())],
             [[c, sorted(names.items())] for c, names in sorted(self.unseen.items())],
+            None if self.sketches is None else list(self.sketches.packed()),
         ]
 
     @classmethod
-    def restored(cls, state: list[Any]) -> GroupPane:
-        counts, rows, offsets, unseen = state
+    def restored(cls, state: list[Any], shape: SketchShape) -> GroupPane:
+        counts, rows, offsets, unseen, sketches = state
         return cls(
             np.frombuffer(counts, "<i8").astype(np.int64),
             rows,
             {p: (low, high) for p, low, high in offsets},
             {column: dict(names) for column, names in unseen},
+            None if sketches is None else Sketches.unpacked(shape, *sketches),
         )
 
 
-def add_entry(pane: dict[Group, GroupPane], group: Group, entry: Entry, partition: int, total: int) -> None:
+def add_entry(pane: dict[Group, GroupPane], group: Group, entry: Entry, partition: int, stream: StreamPlan) -> None:
     """Add an entry of a part to the content of its pane."""
+    sketches = None
     try:
-        counts = unpack_counts(entry.counts, entry.width, total)
+        counts = unpack_counts(entry.counts, entry.width, stream.layout.total)
+        if stream.shape.k and not group.segment:
+            sketches = Sketches.unpacked(stream.shape, entry.sample, entry.ids, entry.delays)
     except ValueError as error:
         raise StateError(f"counts of {group} don't fit its profile: {error}") from error
     unseen: Unseen = {}
     for column, name, count in entry.unseen:
         unseen.setdefault(column, {})[name] = count
-    fresh = GroupPane(counts, entry.rows, {partition: (entry.from_offset, entry.to_offset)}, unseen)
+    fresh = GroupPane(counts, entry.rows, {partition: (entry.from_offset, entry.to_offset)}, unseen, sketches)
     if group in pane:
         pane[group].merge(fresh)
     else:
@@ -162,8 +170,11 @@ class GroupJudge:
         if self._detector is None:
             self._learn(content)
             return []
-        counts, rows = (self._empty, 0) if content is None else (content.counts, content.rows)
-        return [self._event(tick, transition, content) for transition in self._detector.update(tick, counts, rows)]
+        if content is None:
+            transitions = self._detector.update(tick, self._empty, 0)
+        else:
+            transitions = self._detector.update(tick, content.counts, content.rows, content.sketches)
+        return [self._event(tick, transition, content) for transition in transitions]
 
     def views(self) -> list[ColumnView]:
         """Present state of the columns; none while a segment is still learning."""
@@ -182,7 +193,7 @@ class GroupJudge:
         judge = cls(plan, stream, group)
         judge.last_tick, detector, marks, learned = state
         judge._marks = OffsetMarks.restored(marks)
-        judge._learned = GroupPane.restored(learned)
+        judge._learned = GroupPane.restored(learned, stream.shape)
         if detector is not None:
             judge._detector = GroupDetector.load(judge._reference(), plan.settings, detector)
         return judge

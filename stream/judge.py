@@ -65,7 +65,7 @@ class StreamJudge:
                     self._check_used(entry.tick, entry.group, entry.rows)
                 else:
                     pane = self._panes.setdefault(entry.tick, {})
-                    add_entry(pane, entry.group, entry, part.source.partition, self._stream.layout.total)
+                    add_entry(pane, entry.group, entry, part.source.partition, self._stream)
             elif entry.group.segment:
                 pass  # its rows are counted in the group of all rows
             elif late is Late.LATE:
@@ -82,7 +82,7 @@ class StreamJudge:
         for partition, entry in self.chain.overlay_entries():
             mine = entry.group.monitor == self._plan.name and entry.group.stream == self._stream.stream
             if mine and self.sealed < entry.tick <= frontier:
-                add_entry(ahead.setdefault(entry.tick, {}), entry.group, entry, partition, self._stream.layout.total)
+                add_entry(ahead.setdefault(entry.tick, {}), entry.group, entry, partition, self._stream)
         for tick in sorted(t for t in {*self._panes, *ahead} if t <= frontier):
             settled = self._panes.pop(tick, {})
             rows = {group: [content.rows, content.rows] for group, content in settled.items()}
@@ -126,7 +126,7 @@ class StreamJudge:
         self.sealed = values["sealed"]  # type: ignore[assignment]
         self.counts = Counts(*values["counts"])  # type: ignore[misc]
         self._panes = {
-            tick: {self._group(v, s): GroupPane.restored(content) for v, s, content in groups}
+            tick: {self._group(v, s): GroupPane.restored(content, self._stream.shape) for v, s, content in groups}
             for tick, groups in values["panes"]  # type: ignore[attr-defined]
         }
         self._used = {

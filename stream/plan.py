@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from driftbus.detectors.profile import ColumnProfile, Layout, Profile
+from driftbus.detectors.sampling import Sampler
 from driftbus.detectors.settings import Settings
+from driftbus.detectors.sketches import SketchShape, shape_of
 from driftbus.detectors.summary import Counter
 from driftbus.schemas.columns import Projection
 from driftbus.schemas.config import Config, LimitsConfig, MonitorConfig, StreamConfig
@@ -41,6 +43,8 @@ class StreamPlan:
         profile: what its rows are compared with.
         layout: order of the cells of its counts.
         counter: counts rows into cells.
+        shape: how large the sketches of a pane are.
+        sampler: takes them, None when none are wanted.
         version: row of the version among the topic's strings, -1 for none.
         segments: (field, row among the topic's strings).
         where: (row among the topic's strings, text that it must have).
@@ -52,6 +56,8 @@ class StreamPlan:
     profile: Profile
     layout: Layout
     counter: Counter
+    shape: SketchShape
+    sampler: Sampler | None
     version: int
     segments: tuple[tuple[str, int], ...]
     where: tuple[tuple[int, str], ...]
@@ -238,30 +244,37 @@ def _topic_plan(
             )
         paths = [(c.kind, column_path(own, c)) for c in profile.columns]
         segments = config.monitors[monitor].segments if stream != "labels" else []
+        counter = Counter(
+            profile,
+            [numeric.row(path) for kind, path in paths if kind == "numeric"],
+            [strings.row(path) for kind, path in paths if kind != "numeric"],
+        )
+        shape = shape_of(profile, config.monitors[monitor].detection.sample_rows)
+        identity = strings.row(own.id) if own.id and shape.k else -1
         plan = StreamPlan(
             monitor=monitor,
             stream=stream,
             shard=shard_of(monitor, shards),
             profile=profile,
             layout=profile.layout(),
-            counter=Counter(
-                profile,
-                [numeric.row(path) for kind, path in paths if kind == "numeric"],
-                [strings.row(path) for kind, path in paths if kind != "numeric"],
-            ),
+            counter=counter,
+            shape=shape,
+            sampler=Sampler(counter, shape, identity) if shape.k else None,
             version=strings.row(own.version) if own.version else -1,
             segments=tuple((name, strings.row(name)) for name in segments),
             where=tuple((strings.row(path), text) for path, text in sorted(own.where.items())),
         )
         streams.append(plan)
-        counted.append([monitor, stream, profile.profile_id, paths, own.version, segments, sorted(own.where.items())])
-    widest = max(plan.layout.total for plan in streams)
-    entries = max(1, min(limits.range_entries, MAX_PART_BYTES // (_CELL_BYTES * widest + _ENTRY_BYTES)))
+        sampled = (shape.k, own.id if shape.k else "")
+        where = sorted(own.where.items())
+        counted.append([monitor, stream, profile.profile_id, paths, own.version, segments, where, sampled])
+    widest = max(_CELL_BYTES * plan.layout.total + plan.shape.most_bytes for plan in streams)
+    entries = max(1, min(limits.range_entries, MAX_PART_BYTES // (widest + _ENTRY_BYTES)))
     pane_ms = config.pane_ms(pairs[0][0])
     lateness, retention = _panes(limits.lateness, pane_ms), _panes(limits.retention, pane_ms)
     counting = fingerprint(
         [
-            "counting 1",
+            "counting 2",
             [first.time, first.time_unit, counted],
             [pane_ms, lateness, retention, limits.future, limits.record_bytes],
         ]

@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbus.detectors.sampling import NO_DELAY
+from driftbus.detectors.sketches import Sketches, merged
 from driftbus.detectors.summary import Unseen, merge_unseen, pack_counts
 from driftbus.schemas.columns import MISSING_TIME, PRESENT, Block
 from driftbus.schemas.events import Entry, Group, Source, SummaryPart
+from driftbus.schemas.hashing import hash_bytes
 from driftbus.schemas.kernel import kernel
 from driftbus.stream.plan import StreamPlan, TopicPlan
 
@@ -42,6 +45,7 @@ class _Open:
     from_offset: int
     to_offset: int
     unseen: Unseen
+    sketches: Sketches | None = None
 
 
 class Summariser:
@@ -63,6 +67,7 @@ class Summariser:
     def __init__(self, plan: TopicPlan, partition: int, *, base: int, position: int) -> None:
         self.plan = plan
         self.source = Source(plan.topic, partition, plan.epoch)
+        self._seed = hash_bytes(f"{plan.topic}/{partition}".encode())
         self.base = base
         self.position = position
         self.commit_offset: int | None = None
@@ -108,7 +113,11 @@ class Summariser:
         )  # fmt: skip
         if self._a is None and good.any():
             self._a = int(offsets[np.argmax(good)])
-        fresh = self._count(block, offsets, entry_of, len(entry_keys))
+        known = [
+            self._entries.get((g, tick)) if not r else None
+            for (g, tick), r in zip(entry_keys.tolist(), entry_range.tolist(), strict=True)
+        ]
+        fresh = self._count(block, offsets, self._delays(block, timestamps), entry_of, known)
         bounds = np.searchsorted(entry_range, np.arange(len(cuts) + 2)).tolist()
         for r in range(len(cuts) + 1):
             for e in range(bounds[r], bounds[r + 1]):
@@ -213,19 +222,26 @@ class Summariser:
         self,
         block: Block,
         offsets: NDArray[np.int64],
+        delays: NDArray[np.int64],
         entry_of: NDArray[np.int64],
-        entries: int,
+        known: list[_Open | None],
     ) -> list[_Open]:
-        """The content that this block adds to each entry."""
+        """The content that this block adds to each entry, of which `known` is there already."""
+        entries = len(known)
         fresh: list[_Open] = [_EMPTY] * entries
         rows, first, last = _extents(entry_of, offsets, entries)
         slot = 0
         for stream in self.plan.streams:
-            for _ in range(1 + len(stream.segments)):
+            for number in range(1 + len(stream.segments)):
                 local, used = _renumber(entry_of[slot], entries)
                 counts, unseen = stream.counter.count(block, local, used.size)
                 for i, e in enumerate(used.tolist()):
                     fresh[e] = _Open(counts[i], int(rows[e]), int(first[e]), int(last[e]) + 1, {})
+                if number == 0 and stream.sampler is not None:
+                    before = [k.sketches if (k := known[e]) is not None else None for e in used.tolist()]
+                    found = stream.sampler.sketch(block, self._seed, offsets, delays, local, before)
+                    for e, sketches in zip(used.tolist(), found, strict=True):
+                        fresh[e].sketches = sketches
                 for i, column, name, times in unseen:
                     merge_unseen(fresh[int(used[i])].unseen, column, [(name, times)])
                 slot += 1
@@ -248,6 +264,14 @@ class Summariser:
         known.to_offset = max(known.to_offset, fresh.to_offset)
         for column, names in fresh.unseen.items():
             merge_unseen(known.unseen, column, names.items())
+        known.sketches = merged(known.sketches, fresh.sketches)
+
+    def _delays(self, block: Block, timestamps: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Kafka timestamp minus event time; an event time that is the timestamp says nothing."""
+        if not self.plan.projection.time:
+            return np.full(block.n, NO_DELAY, np.int64)
+        known = (timestamps >= 0) & (block.time_ms >= 0)
+        return np.where(known, timestamps - np.where(known, block.time_ms, 0), NO_DELAY)
 
     def _parts(
         self, kind: str, a: int, b: int, max_tick: int, entries: dict[tuple[int, int], _Open]
@@ -279,7 +303,8 @@ def _entry(group: Group, tick: int, content: _Open) -> Entry:
         for column, names in sorted(content.unseen.items())
         for name, count in sorted(names.items())
     )
-    return Entry(group, tick, content.rows, content.from_offset, content.to_offset, counts, width, unseen)
+    sketches = () if content.sketches is None else content.sketches.packed()
+    return Entry(group, tick, content.rows, content.from_offset, content.to_offset, counts, width, unseen, *sketches)
 
 
 def _equals(block: Block, row: int, text: str) -> NDArray[np.bool_]:

@@ -63,7 +63,7 @@ def warm_up() -> float:
         "kafka": {"bootstrap": "none:1"},
         "monitors": {
             "warmup": {
-                "predictions": {"topic": "warmup", "time": "time", "version": "version"},
+                "predictions": {"topic": "warmup", "time": "time", "id": "c", "version": "version"},
                 "segments": ["c"],
                 "pane": "1s",
             }

@@ -87,6 +87,9 @@ ENTRY = Entry(
     counts=bytes(range(64)),
     width=2,
     unseen=(("branch", "Évora", 3), ("branch", "Faro", 1)),
+    sample=bytes(range(12)),
+    ids=bytes(range(24)),
+    delays=b"\x20\x05\x00\x00\x00",
 )
 PART = SummaryPart("final", Source("predictions", 3, "0a1b2c3d"), 10, 24_000, 25_098, 176_060_700, (ENTRY,))
 MANUAL = ManualRetrain("credit", "new pricing", "ana", 1_760_609_400_123)
@@ -175,6 +178,7 @@ parts = st.builds(
             st.binary(max_size=40),
             st.sampled_from([1, 2, 4, 8]),
             st.lists(st.tuples(_names, _names, _long), max_size=2).map(tuple),
+            *[st.binary(max_size=30)] * 3,
         ),
         max_size=3,
     ).map(tuple),

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from driftbus.detectors.profile import ColumnProfile, Profile
+from driftbus.detectors.sampling import NO_DELAY
+from driftbus.detectors.sketches import Sketches, merged
 from driftbus.detectors.verdict import ColumnView, Transition
 from driftbus.schemas.codec import decode_part, encode_part
 from driftbus.schemas.columns import PRESENT, Block
@@ -57,15 +59,17 @@ class Schedule:
 
 
 class FoldingDetector:
-    """Stands in for the detectors: its one output a pane depends on every count it ever saw."""
+    """Stands in for the detectors: its one output a pane depends on every count and sketch it ever saw."""
 
     def __init__(self, profile: Profile, settings: object) -> None:
         self.fold = ""
 
-    def update(self, tick: int, counts: np.ndarray, rows: int) -> list[Transition]:
+    def update(self, tick: int, counts: np.ndarray, rows: int, sketches: Sketches | None = None) -> list[Transition]:
         if rows == 0:
             return []
-        self.fold = hashlib.sha256(f"{self.fold}|{tick}|{rows}|{counts.tolist()}".encode()).hexdigest()
+        assert sketches is not None
+        text = f"{self.fold}|{tick}|{rows}|{counts.tolist()}|{sketches.packed()}"
+        self.fold = hashlib.sha256(text.encode()).hexdigest()
         value = float(int(self.fold[:12], 16))
         return [
             Transition("x", "distribution", "opened", "minor", "fold", "shift", "up", value, 0.0, None, 0.0, None,
@@ -113,7 +117,8 @@ def plans_of(schedule: Schedule) -> Plans:
             "kafka": {"bootstrap": "none:1"},
             "monitors": {
                 m: {
-                    "predictions": {"topic": TOPIC, "time": "t", "version": "v", "where": {"m": m}},
+                    "predictions": {"topic": TOPIC, "time": "t", "id": "i", "version": "v", "where": {"m": m}},
+                    "detection": {"sample_rows": 2},
                     "retrain": None,
                 }
                 for m in MONITORS
@@ -135,7 +140,11 @@ def block_of(plans: Plans, records: list[Rec]) -> tuple[Block, np.ndarray]:
     """Records as a decoded block, and their offsets."""
     projection = plans.topics[TOPIC].projection
     n = len(records)
-    fields = {"m": [r.monitor for r in records], "v": [r.version for r in records]}
+    fields = {
+        "m": [r.monitor for r in records],
+        "v": [r.version for r in records],
+        "i": [str(r.off % 4) for r in records],
+    }
     texts = [[text.encode() for text in fields[path]] for path in projection.strings]
     joined = b"".join(b"".join(row) for row in texts)
     length = np.array([[len(text) for text in row] for row in texts], np.int32).reshape(len(texts), n)
@@ -152,6 +161,11 @@ def block_of(plans: Plans, records: list[Rec]) -> tuple[Block, np.ndarray]:
         text_status=np.full((len(texts), n), PRESENT, np.uint8),
     )
     return block, np.array([r.off for r in records], np.int64)
+
+
+def kafka_times(records: list[Rec]) -> np.ndarray:
+    """Kafka timestamps of records, some of them without one."""
+    return np.array([-1 if r.off % 7 == 6 else r.et + 37 * r.off % 5_000 for r in records], np.int64)
 
 
 @dataclass
@@ -175,7 +189,7 @@ class Stage1:
 
     def read(self, records: list[Rec]) -> None:
         block, offsets = block_of(self.plans, records)
-        self.queue(self.machine.feed(block, offsets, np.full(len(records), -1), np.ones(len(records), bool)).parts)
+        self.queue(self.machine.feed(block, offsets, kafka_times(records), np.ones(len(records), bool)).parts)
 
     def queue(self, parts: list[ShardPart]) -> None:
         self.uid += 1
@@ -370,13 +384,18 @@ def oracle(schedule: Schedule) -> Mapping[tuple[str, str, int], tuple[float, int
     for (monitor, version, tick), records in sorted(content.items(), key=lambda item: item[0][2]):
         if tick > frontier:
             continue
-        counts = np.zeros(PROFILE.layout().total, np.int64)
-        for _, record in records:
-            block, _ = block_of(plans, [record])
+        counts, sketches = np.zeros(PROFILE.layout().total, np.int64), None
+        for p, record in records:
+            block, offsets = block_of(plans, [record])
             plan = next(s for s in plans.topics[TOPIC].streams if s.monitor == monitor)
             counts += plan.counter.count(block, np.zeros(1, np.int64), 1)[0][0]
+            stamps = kafka_times([record])
+            delay = np.where(stamps < 0, NO_DELAY, stamps - record.et)
+            seed = hash_bytes(f"{TOPIC}/{p}".encode())
+            one = plan.sampler.sketch(block, seed, offsets, delay, np.zeros(1, np.int64), [None])[0]
+            sketches = merged(sketches, one)
         detector = detectors.setdefault((monitor, version), FoldingDetector(PROFILE, None))
-        statistic = detector.update(tick, counts, len(records))[0].statistic
+        statistic = detector.update(tick, counts, len(records), sketches)[0].statistic
         offsets = {p: [r.off for q, r in records if q == p] for p, _ in records}
         spans = tuple((p, min(o), max(o) + 1) for p, o in sorted(offsets.items()))
         sealed[monitor, version, tick] = (statistic, len(records), spans)
