@@ -1,6 +1,7 @@
 """Distances between two distributions that are given as counts on the same bins.
 
-Pure functions of counts; `a` is the reference and `b` the current sample where order matters.
+Pure functions of counts; `a` is the reference and `b` the current sample where order matters. None
+of them means anything without the sample sizes: `driftbus.detectors.nulls` has their laws without drift.
 """
 
 from __future__ import annotations
@@ -47,13 +48,29 @@ def psi_of_shares(p: float, q: float, n: float, m: float, *, pseudo: float = 0.5
 def ks(a: Counts, b: Counts) -> float:
     """Kolmogorov-Smirnov statistic of ordered bins: the largest difference of the distribution functions.
 
-    Known bias: on bins it is at most the statistic of the values themselves.
+    Smirnov (1939), Bulletin Moscow University 2, 3-16.
+
+    Args:
+        a, b: float[k], counts.
+
+    Returns:
+        0 to 1. Known bias: on bins it is at most the statistic of the values themselves.
     """
     return float(np.max(np.abs(np.cumsum(_shares(b)) - np.cumsum(_shares(a)))))
 
 
 def jensen_shannon(a: Counts, b: Counts) -> float:
-    """Jensen-Shannon distance: the square root of the divergence, natural logarithm (Lin, 1991)."""
+    """Jensen-Shannon distance: the square root of the divergence, natural logarithm.
+
+    Lin (1991), IEEE Transactions on Information Theory 37, 145-151; Endres and Schindelin (2003): the
+    root is a metric.
+
+    Args:
+        a, b: float[k], counts; empty bins are fine.
+
+    Returns:
+        0 to sqrt(ln 2) = .83.
+    """
     p, q = _shares(a), _shares(b)
     middle = (p + q) / 2
     divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
@@ -61,20 +78,100 @@ def jensen_shannon(a: Counts, b: Counts) -> float:
 
 
 def hellinger(a: Counts, b: Counts) -> float:
-    """Hellinger distance, between 0 and 1."""
+    """Hellinger distance: sqrt(1/2 sum of (sqrt p_b - sqrt p_a)^2).
+
+    Hellinger (1909), Journal für die reine und angewandte Mathematik 136, 210-271.
+
+    Args:
+        a, b: float[k], counts; empty bins are fine.
+
+    Returns:
+        0 to 1.
+    """
     difference = np.sqrt(_shares(a)) - np.sqrt(_shares(b))
     return float(np.sqrt(np.sum(difference * difference) / 2))
 
 
-def wasserstein(a: Counts, b: Counts, positions: NDArray[np.float64]) -> float:
+def wasserstein(a: Counts, b: Counts, positions: NDArray[np.float64] | None = None) -> float:
     """Earth mover's distance of ordered bins (first Wasserstein), in the unit of `positions`.
+
+    The area between the two distribution functions: Vallender (1974), Theory of Probability and its
+    Applications 18, 784-786.
 
     Args:
         a, b: float[k], counts.
-        positions: float64[k], where the values of a bin are taken to lie, ascending.
+        positions: float64[k], where the values of a bin are taken to lie, ascending; None: 0, 1, 2, ...,
+            so that the distance is in bins: outliers weigh no more than their share.
     """
     gap = np.abs(np.cumsum(_shares(b)) - np.cumsum(_shares(a)))[:-1]
-    return float(np.sum(gap * np.diff(positions)))
+    return float(np.sum(gap if positions is None else gap * np.diff(positions)))
+
+
+def wasserstein_data(a: Counts, b: Counts, ends: NDArray[np.float64]) -> float:
+    """Earth mover's distance in the unit of the data; the values of a bin are spread evenly over it.
+
+    Args:
+        a, b: float[k], counts.
+        ends: float64[k + 1], where the bins begin and end, ascending.
+
+    Returns:
+        Area between the distribution functions, which are straight inside a bin. Known bias: values
+        outside [ends[0], ends[k]] count as if they lay in the first or last bin.
+    """
+    gap = np.concatenate([[0.0], np.cumsum(_shares(b) - _shares(a))])
+    left, right, width = np.abs(gap[:-1]), np.abs(gap[1:]), np.diff(np.asarray(ends, np.float64))
+    crossing = gap[:-1] * gap[1:] < 0
+    total = np.where(left + right > 0, left + right, 1.0)
+    area = np.where(crossing, (left * left + right * right) / (2 * total), (left + right) / 2)
+    return float(np.sum(width * area))
+
+
+def chi_square(a: Counts, b: Counts) -> float:
+    """Chi-squared distance: sum of (p_b - p_a)^2 / p over the bins, p being the share in both samples together.
+
+    Pearson's statistic of the 2 by k table (Pearson, 1900, Philosophical Magazine 50, 157-175) is
+    this, divided by 1/N + 1/M. Near 0 it equals `psi`.
+
+    Args:
+        a, b: float[k], counts; bins that are empty in both are left out.
+    """
+    together = np.asarray(a, np.float64) + np.asarray(b, np.float64)
+    held = together > 0
+    difference = (_shares(b) - _shares(a))[held]
+    return float(np.sum(difference * difference / (together[held] / together.sum())))
+
+
+def total_variation(a: Counts, b: Counts) -> float:
+    """Total variation: half of the sum of |p_b - p_a|, the share of values that would have to move.
+
+    Levin, Peres, Wilmer (2009), Markov Chains and Mixing Times, proposition 4.2.
+
+    Args:
+        a, b: float[k], counts; the order of the bins is of no account.
+
+    Returns:
+        0 to 1.
+    """
+    return float(np.abs(_shares(b) - _shares(a)).sum() / 2)
+
+
+def all_distances(a: Counts, b: Counts, ends: NDArray[np.float64] | None = None) -> dict[str, float]:
+    """Every distance by name, {} if a sample is empty.
+
+    Args:
+        a, b: float[k], counts.
+        ends: float64[k + 1], ends of ordered bins in data units; None: the bins have no order, so
+            that ``ks`` and both Wasserstein distances are left out.
+    """
+    if np.sum(a) <= 0 or np.sum(b) <= 0:
+        return {}
+    found = {
+        "psi": psi(a, b), "js": jensen_shannon(a, b), "hellinger": hellinger(a, b), "chi2": chi_square(a, b),
+        "tv": total_variation(a, b),
+    }  # fmt: skip
+    if ends is not None:
+        found |= {"ks": ks(a, b), "wasserstein": wasserstein(a, b), "wasserstein_data": wasserstein_data(a, b, ends)}
+    return found
 
 
 def _shares(counts: Counts, pseudo: float = 0.0) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbus.detectors import longrun, psi
+from driftbus.detectors.nulls import QUADRATIC
 from driftbus.detectors.profile import ColumnProfile, LongRun
 from driftbus.detectors.scores import column_scores
 from driftbus.detectors.settings import Settings
@@ -69,10 +70,10 @@ def _index_of_rows(column: ColumnProfile, cells: NDArray[np.int64], settings: Se
     moments, blocks = np.zeros((1, _PSI_SCALES, 6)), np.zeros((1, _PSI_SCALES, 2, k))
     for pane in range(panes):
         block = np.bincount(bins[pane * _PSI_PANE : (pane + 1) * _PSI_PANE], minlength=k).astype(np.float64)
-        psi.learn_design(moments, blocks, 0, block, k, share)
+        psi.learn_design(moments, blocks, 0, block, k, share, QUADRATIC, k - 1.0)
     steps: list[tuple[float, float, float]] = []
     for j in range(_PSI_SCALES):
-        mean, freedom = psi.design_step(moments, 0, j, k, steps[-1][1] if steps else 0.0)
+        mean, freedom = psi.design_step(moments, 0, j, k - 1.0, steps[-1][1] if steps else 0.0)
         if mean > 0:
             steps.append((float(moments[0, j, psi.LENGTH]), mean, min(freedom, steps[-1][2] if steps else freedom)))
     if not steps:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, chdtri
 
+from driftbus.detectors.nulls import QUADRATIC, squared_distance
 from driftbus.schemas.kernel import kernel
 
 PAIRS, TOTAL, SQUARES, LENGTH, HAS_PENDING, HAS_PREVIOUS = range(6)
@@ -219,12 +220,12 @@ def _step(
             continue
         for b in range(k):
             block[b] = counts[start[c] + b]
-        learn_design(moments, blocks, c, block, k, share)
+        learn_design(moments, blocks, c, block, k, share, QUADRATIC, k - 1.0)
         for w in range(judged.shape[0]):
             if not judged[w, c]:
                 continue
             size = window_n[w, c]
-            design, freedom = _design(moments, static, c, k, size)
+            design, freedom = design_of(moments, static, c, k - 1.0, size)
             index = 0.0
             for b in range(k):
                 p = (share[c, b] * m[c] + 0.5) / (m[c] + 0.5 * k)
@@ -258,19 +259,28 @@ def learn_design(
     block: NDArray[np.float64],
     k: int,
     share: NDArray[np.float64],
+    law: int,
+    unit: float,
 ) -> None:
-    """Take one pane of column c: `block`, float64[k], is overwritten."""
+    """Take one pane of column c.
+
+    Args:
+        moments: float64[c, scales, 6], changed.
+        blocks: float64[c, scales, 2, widest], changed.
+        c: the column.
+        block: float64[widest], its counts in the pane, on k bins; overwritten.
+        k: bins.
+        share: float64[c, widest], reference shares.
+        law, unit: see `driftbus.detectors.nulls`.
+    """
     for j in range(moments.shape[1]):
         size = before = 0.0
         for b in range(k):
             size += block[b]
             before += blocks[c, j, _PREVIOUS, b]
         if moments[c, j, HAS_PREVIOUS] > 0:
-            q = 0.0
-            for b in range(k):
-                d = block[b] / size - blocks[c, j, _PREVIOUS, b] / before
-                q += d * d / max(share[c, b], 1e-4)
-            q /= (1 / size + 1 / before) * (k - 1)
+            q = squared_distance(law, block, size, blocks[c, j, _PREVIOUS], before, k, share[c])
+            q /= (1 / size + 1 / before) * unit
             prior, pairs = 1.0, moments[c, j, PAIRS]
             if j > 0:
                 prior = (moments[c, j - 1, TOTAL] + _PRIOR_PAIRS) / (moments[c, j - 1, PAIRS] + _PRIOR_PAIRS)
@@ -296,26 +306,30 @@ def learn_design(
 
 
 @kernel
-def design_step(moments: NDArray[np.float64], c: int, j: int, k: int, highest: float) -> tuple[float, float]:
-    """(D, degrees of freedom) at scale j where it is significant and above `highest`, else (0, 0)."""
+def design_step(moments: NDArray[np.float64], c: int, j: int, full: float, highest: float) -> tuple[float, float]:
+    """(D, degrees of freedom) at scale j where it is significant and above `highest`, else (0, 0).
+
+    `full` is the number of degrees that independent values have.
+    """
     pairs = moments[c, j, PAIRS]
     if pairs < _LEAST_PAIRS:
         return 0.0, 0.0
     mean = moments[c, j, TOTAL] / pairs
-    if mean <= highest or mean <= 1 + _SIGNIFICANCE * np.sqrt(3 / (pairs * (k - 1))):
+    if mean <= highest or mean <= 1 + _SIGNIFICANCE * np.sqrt(3 / (pairs * full)):
         return 0.0, 0.0
     variance = moments[c, j, SQUARES] / pairs - mean * mean
-    freedom = 2 * mean * mean / variance if variance > 0 else k - 1.0
-    return mean, min(max(freedom, 1.0), k - 1.0)
+    freedom = 2 * mean * mean / variance if variance > 0 else full
+    return mean, min(max(freedom, 1.0), full)
 
 
 @kernel
-def _design(
-    moments: NDArray[np.float64], static: NDArray[np.float64], c: int, k: int, size: float
+def design_of(
+    moments: NDArray[np.float64], static: NDArray[np.float64], c: int, full: float, size: float
 ) -> tuple[float, float]:
-    design, freedom, highest, fewest = 1.0, k - 1.0, 0.0, k - 1.0
+    """(D, degrees of freedom) for a window of `size` values; (1, full) without autocorrelation."""
+    design, freedom, highest, fewest = 1.0, full, 0.0, full
     for j in range(moments.shape[1]):
-        mean, degrees = design_step(moments, c, j, k, highest)
+        mean, degrees = design_step(moments, c, j, full, highest)
         if mean > 0:
             # a coarse scale has few pairs and a poor estimate; it loads no more directions than a fine one
             highest, fewest = mean, min(fewest, degrees)
@@ -327,5 +341,5 @@ def _design(
             break
         here = static[c, j, 1] * min(1.0, size / static[c, j, 0])
         if here > design:
-            design, freedom = here, min(static[c, j, 2], k - 1.0)
+            design, freedom = here, min(static[c, j, 2], full)
     return design, freedom
