@@ -56,6 +56,7 @@ class AdwinRules:
         clock, buckets, least_side, grace: river's ``clock``, ``max_buckets``,
             ``min_window_length`` and ``grace_period``.
         longrun: whether autocorrelation widens the thresholds.
+        alarms: whether it decides; else it only measures means and variances for others.
     """
 
     clock: int = 32
@@ -63,6 +64,7 @@ class AdwinRules:
     least_side: int = 5
     grace: int = 10
     longrun: bool = True
+    alarms: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,9 @@ class AdwinBank:
         self._delta, self._reference = delta, reference
         self._static = np.zeros((size, 1, 2)) if static is None else static
         self._share = np.zeros(size, np.bool_) if share is None else share
-        self._rules = np.array([rules.clock, rules.buckets, rules.least_side, rules.grace, rules.longrun], np.float64)
+        self._rules = np.array(
+            [rules.clock, rules.buckets, rules.least_side, rules.grace, rules.longrun, rules.alarms], np.float64
+        )
         self._slots = rules.buckets + 1
         self._steps = np.zeros((2 * longrun.SCALES, 2))
         self.found = np.zeros((size, FOUND_FIELDS))

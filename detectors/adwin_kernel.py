@@ -20,7 +20,7 @@ SINCE, SINCE_LOW, SINCE_HIGH = range(8, 11)
 """Fields of an alarm."""
 FOUND_FIELDS = 11
 
-CLOCK, BUCKETS, LEAST_SIDE, GRACE, LONGRUN = range(5)
+CLOCK, BUCKETS, LEAST_SIDE, GRACE, LONGRUN, ALARMS = range(6)
 
 _LIKELY = 8.0
 """Cuts whose squared standardised contrast is so near to the largest one's are likely as well."""
@@ -58,7 +58,7 @@ def step(
         v, w = _variances(window, i)
         if rules[LONGRUN]:
             learn(scales, i, n[i], total[i], max(v, w))
-        if window[i, SEEN] // rules[CLOCK] == checks or window[i, WIDTH] <= rules[GRACE] or v <= 0:
+        if not rules[ALARMS] or window[i, SEEN] // rules[CLOCK] == checks or window[i, WIDTH] <= rules[GRACE] or v <= 0:
             continue
         count = steps(scales, static, i, max(v, w), scratch) if rules[LONGRUN] else 0
         if _check(i, v, max(v, w), bucket_n, bucket_sum, filled, rows, window, delta[i], rules, scratch, count, found):

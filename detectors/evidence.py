@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from math import copysign, sqrt
 
 import numpy as np
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 
 from driftbus.detectors import psi
 from driftbus.detectors.adwin import AdwinAlarm, AdwinBank
+from driftbus.detectors.distancebank import LEAST, DistanceBank
 from driftbus.detectors.distances import psi_of_shares
 from driftbus.detectors.episodes import Evidence
 from driftbus.detectors.scores import ScoreTable
@@ -16,12 +19,18 @@ from driftbus.detectors.settings import Settings
 from driftbus.detectors.windows import SlidingWindows
 
 ADWIN, RATE, FIRST_PSI = 0, 1, 2
-"""Detector numbers; those of the index follow in the order of its windows."""
+"""Detector numbers; those of the index follow in the order of its windows, then the other distances'."""
 
 
 def detector_names(settings: Settings) -> tuple[str, ...]:
     """Names of the detectors, by number."""
-    return ("adwin", "rate", *(f"psi_{size}" for size in settings.psi_windows))
+    windowed = ("psi", *distances_on(settings))
+    return ("adwin", "rate", *(f"{name}_{size}" for name in windowed for size in settings.psi_windows))
+
+
+def distances_on(settings: Settings) -> tuple[str, ...]:
+    """The distances beside the index that are on, in the order of their banks."""
+    return tuple(name for name in LEAST if name in settings.detectors)
 
 
 class Evidences:
@@ -33,13 +42,20 @@ class Evidences:
         bank: ADWIN on the scores.
         windows: series 0..c-1 are the columns' coarse counts, c..c+s-1 the scores' sums.
         index: the population stability index of the columns.
+        distances: the other distances that are on.
     """
 
     def __init__(
-        self, table: ScoreTable, settings: Settings, bank: AdwinBank, windows: SlidingWindows, index: psi.PsiBank
+        self,
+        table: ScoreTable,
+        settings: Settings,
+        bank: AdwinBank,
+        windows: SlidingWindows,
+        index: psi.PsiBank,
+        distances: Sequence[DistanceBank] = (),
     ) -> None:
         self._table, self._settings = table, settings
-        self._bank, self._windows, self._index = bank, windows, index
+        self._bank, self._windows, self._index, self._distances = bank, windows, index, tuple(distances)
         self._columns = table.first.size
         n = np.maximum(table.ref_n, 1.0)
         self.reference_mean: NDArray[np.float64] = table.ref_sum / n
@@ -126,6 +142,25 @@ class Evidences:
             reference_count=int(self._table.ref_n[self._of_column[column][0]]) if self._of_column[column] else 0,
         )
 
+    def of_distance(self, tick: int, number: int, window: int, column: int) -> Evidence:
+        """Evidence of the latest judgement of a distance; its effect is the index of that window."""
+        bank, windows = self._distances[number], self._index.open.shape[0]
+        distance, threshold, _, _ = bank.judgement[window, column].tolist()
+        return replace(
+            self.of_index(tick, window, column),
+            detector=FIRST_PSI + (1 + number) * windows + window,
+            statistic=distance,
+            threshold=threshold,
+            p_value=bank.p_value(window, column),
+        )
+
+    def windows_open(self, column: int) -> NDArray[np.bool_]:
+        """bool[w], whether the index or another distance of a window is on."""
+        found = self._index.open[:, column].copy()
+        for bank in self._distances:
+            found |= bank.open[:, column]
+        return found
+
     def least_index(self, window: int, column: int) -> float:
         """The index of a window without its bias, two standard errors below."""
         n = float(self._windows.n[window, column])
@@ -193,12 +228,12 @@ class Evidences:
         """
         if not self._index.open.shape[0] or self._windows.n[0, column] <= 0:
             return True
-        judged = self._index.judgement[0, column]
+        judged, on = self._index.judgement[0, column], self.windows_open(column)
         small = self._index.corrected(0, column, float(self._windows.n[0, column])) < self._settings.close_effect
         calm = judged[psi.STATISTIC] < 0.5 * judged[psi.THRESHOLD]
         if severity >= 2 and small:
-            return not self._index.open[0, column]
-        return not self._index.open[:, column].any() and bool(small or calm)
+            return not on[0]
+        return not on.any() and bool(small or calm)
 
     def _explanation(self, window: int, column: int, effect: float) -> tuple[int, str]:
         """The score that explains at least half of the index (any category's share: the largest), and the word."""

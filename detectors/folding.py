@@ -86,7 +86,7 @@ class Folding:
         if severity == _SEVERE:
             return []
         if number % 2 == 0:
-            moved = self._index.open[:, column] & self._windows.judged[: self._index.open.shape[0], column]
+            moved = self._evidences.windows_open(column) & self._windows.judged[: self._index.open.shape[0], column]
             recent = self._windows.first_tick[: moved.size, column] > self._book.closed_tick(number)
             return [
                 self._evidences.of_index(tick, int(w), column)

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from driftbus.detectors import psi
 from driftbus.detectors.adwin import AdwinBank, AdwinRules
+from driftbus.detectors.distancebank import DistanceBank
 from driftbus.detectors.episodes import SEVERITIES, EpisodeBook, Evidence, OpenEpisode
-from driftbus.detectors.evidence import Evidences, detector_names
+from driftbus.detectors.evidence import Evidences, detector_names, distances_on
 from driftbus.detectors.folding import Folding
 from driftbus.detectors.histogram import Illustrator
+from driftbus.detectors.nulls import LAWS, STATIC
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.scores import ScoreTable, score_table
 from driftbus.detectors.settings import Settings as Settings
@@ -56,14 +58,22 @@ class GroupDetector:
         sizes = settings.psi_windows or (settings.close_values,)
         self._bank = AdwinBank(
             table.delta,
-            AdwinRules(settings.clock, settings.buckets, settings.least_side, settings.grace, settings.longrun),
+            _rules(settings),
             (table.ref_n, table.ref_sum, table.ref_m2),
             _static_variances(profile, table),
             np.array([score.is_share for score in table.scores], np.bool_),
         )
         self._windows = SlidingWindows(sizes, channels)
         alpha = settings.psi_alpha / settings.divisor
-        self._index = psi.PsiBank(coarse, len(settings.psi_windows), alpha, settings.psi_min, _static_designs(profile))
+        least = settings.psi_min if "psi" in settings.detectors else np.inf  # still the measure of every effect
+        self._index = psi.PsiBank(coarse, len(settings.psi_windows), alpha, least, _static_designs(profile, "psi"))
+        ordered = [column.kind == "numeric" for column in profile.columns]
+        self._distances = {
+            name: DistanceBank(
+                name, coarse, ordered, settings.psi_windows, alpha, _static_designs(profile, STATIC[LAWS[name]])
+            )
+            for name in distances_on(settings)
+        }
         self._volume = VolumeWatch(settings.pane_ms, settings.volume_alpha)
         self._book = EpisodeBook(
             [column.name for column in profile.columns],
@@ -71,7 +81,9 @@ class GroupDetector:
             scores,
             [score.category for score in table.scores],
         )
-        self._evidences = Evidences(table, settings, self._bank, self._windows, self._index)
+        self._evidences = Evidences(
+            table, settings, self._bank, self._windows, self._index, tuple(self._distances.values())
+        )
         self._folding = Folding(table, settings, self._book, self._evidences, self._windows, self._index)
         self._illustrator = Illustrator(profile, table, settings.psi_bins, coarse, self._windows, self._index)
         self._tick = np.full(1, -1, np.int64)
@@ -111,9 +123,8 @@ class GroupDetector:
         alarms = self._bank.update(tick, n, sums, self._m2)
         self._windows.update(tick, self._n, self._sums)
         judged = self._windows.judged[: self._index.open.shape[0]]
-        opened = self._index.update(
-            self._n, self._sums, self._windows.start, judged, self._windows.n, self._windows.sums
-        )
+        pane = (self._n, self._sums, self._windows.start, judged, self._windows.n, self._windows.sums)
+        opened = self._index.update(*pane)
         found: dict[int, list[Evidence]] = {}
         for alarm in alarms:
             evidence = self._evidences.of_alarm(alarm)
@@ -123,6 +134,11 @@ class GroupDetector:
             for window, column in zip(*np.nonzero(self._index.opened), strict=True):
                 evidence = self._evidences.of_index(tick, int(window), int(column))
                 found.setdefault(2 * int(column), []).append(evidence)
+        for number, bank in enumerate(self._distances.values()):
+            if bank.update(*pane):
+                for window, column in zip(*np.nonzero(bank.opened), strict=True):
+                    evidence = self._evidences.of_distance(tick, number, int(window), int(column))
+                    found.setdefault(2 * int(column), []).append(evidence)
         return transitions + [self._illustrator.illustrated(t) for t in self._folding.fold(tick, found)]
 
     def open_episodes(self) -> list[OpenEpisode]:
@@ -177,12 +193,16 @@ class GroupDetector:
     def _parts(self) -> tuple[tuple[str, _Part], ...]:
         return (
             ("adwin", self._bank), ("windows", self._windows), ("psi", self._index),
-            ("volume", self._volume), ("episodes", self._book),
+            ("volume", self._volume), ("episodes", self._book), *self._distances.items(),
         )  # fmt: skip
 
     def _fingerprint(self) -> str:
         text = f"{self._settings.fingerprint()} {self._profile.profile_id}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _rules(s: Settings) -> AdwinRules:
+    return AdwinRules(s.clock, s.buckets, s.least_side, s.grace, s.longrun, alarms="adwin" in s.detectors)
 
 
 def _of_volume(change: VolumeChange) -> Transition:
@@ -243,11 +263,11 @@ def _static_variances(profile: Profile, table: ScoreTable) -> NDArray[np.float64
     return static
 
 
-def _static_designs(profile: Profile) -> NDArray[np.float64]:
+def _static_designs(profile: Profile, name: str) -> NDArray[np.float64]:
     longest = max((len(r.lengths) for c in profile.columns for r in c.longrun), default=0)
     static = np.zeros((len(profile.columns), longest + 1, 3))
     for i, column in enumerate(profile.columns):
         for r in column.longrun:
-            if r.score == "psi":
+            if r.score == name:
                 static[i, : len(r.lengths)] = np.array([r.lengths, r.variances, r.freedom]).T
     return static

@@ -28,6 +28,9 @@ QUADRATIC, KS, TV, WASSERSTEIN = range(4)
 LAWS = {"psi": QUADRATIC, "js": QUADRATIC, "hellinger": QUADRATIC, "chi2": QUADRATIC, "ks": KS, "tv": TV,
         "wasserstein": WASSERSTEIN}  # fmt: skip
 
+STATIC = ("psi", "ks", "tv", "wasserstein")
+"""By law, the name under which a profile keeps what an ordered reference says of it (`LongRun.score`)."""
+
 _POINTS = 4_096
 _MOST_DIRECTIONS = 13
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbus.detectors import longrun, psi
-from driftbus.detectors.nulls import QUADRATIC
+from driftbus.detectors.nulls import KS, QUADRATIC, STATIC, TV, WASSERSTEIN, null_law
 from driftbus.detectors.profile import ColumnProfile, LongRun
 from driftbus.detectors.scores import column_scores
 from driftbus.detectors.settings import Settings
@@ -37,8 +37,12 @@ def longrun_of_rows(column: ColumnProfile, cells: NDArray[np.int64]) -> tuple[Lo
         count = _run(values, scales, np.zeros((1, 1, 2)), out)
         if count:
             found.append(LongRun(score.name, tuple(out[:count, 0].tolist()), tuple(out[:count, 1].tolist())))
-    index = _index_of_rows(column, cells[cells < column.value_cells], settings)
-    return (*found, index) if index else tuple(found)
+    laws = (QUADRATIC, KS, TV, WASSERSTEIN) if column.kind == "numeric" else (QUADRATIC, TV)
+    for law in laws:
+        design = _design_of_rows(column, cells[cells < column.value_cells], settings, law)
+        if design:
+            found.append(design)
+    return tuple(found)
 
 
 @kernel
@@ -59,24 +63,25 @@ def _run(
     return longrun.steps(scales, static, 0, variance, out)
 
 
-def _index_of_rows(column: ColumnProfile, cells: NDArray[np.int64], settings: Settings) -> LongRun | None:
+def _design_of_rows(column: ColumnProfile, cells: NDArray[np.int64], settings: Settings, law: int) -> LongRun | None:
     coarse = psi.coarse_bins(np.array(column.counts, np.int64), settings.psi_bins)
     k = int(coarse.max()) + 1
     if k < 2 or cells.size < _PSI_PANE:
         return None
     bins = coarse[cells]
     share = np.bincount(bins, minlength=k)[None, :] / cells.size
+    unit, full, _ = null_law(law, tuple(share[0].tolist()), settings.psi_alpha)
     panes = cells.size // _PSI_PANE
     moments, blocks = np.zeros((1, _PSI_SCALES, 6)), np.zeros((1, _PSI_SCALES, 2, k))
     for pane in range(panes):
         block = np.bincount(bins[pane * _PSI_PANE : (pane + 1) * _PSI_PANE], minlength=k).astype(np.float64)
-        psi.learn_design(moments, blocks, 0, block, k, share, QUADRATIC, k - 1.0)
+        psi.learn_design(moments, blocks, 0, block, k, share, law, unit)
     steps: list[tuple[float, float, float]] = []
     for j in range(_PSI_SCALES):
-        mean, freedom = psi.design_step(moments, 0, j, k - 1.0, steps[-1][1] if steps else 0.0)
+        mean, freedom = psi.design_step(moments, 0, j, full, steps[-1][1] if steps else 0.0)
         if mean > 0:
             steps.append((float(moments[0, j, psi.LENGTH]), mean, min(freedom, steps[-1][2] if steps else freedom)))
     if not steps:
         return None
     lengths, variances, degrees = zip(*steps, strict=True)
-    return LongRun("psi", lengths, variances, degrees)
+    return LongRun(STATIC[law], lengths, variances, degrees)

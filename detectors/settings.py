@@ -16,6 +16,7 @@ class Settings:
 
     Args:
         pane_ms: length of a pane.
+        detectors: which are on; names of `driftbus.schemas.config.Detector`.
         divisor: see `driftbus.detectors.budget`.
         delta_location: level of ADWIN on the location score of a column.
         delta_spread: the same on the spread score.
@@ -65,6 +66,7 @@ class Settings:
     severe: float = 0.25
     range: bool = False
     volume_alpha: float = 1e-6
+    detectors: tuple[str, ...] = ("adwin", "psi")
 
     @classmethod
     def from_config(cls, config: DetectionConfig, columns: int, pane_ms: int) -> Settings:
@@ -81,6 +83,7 @@ class Settings:
             psi_windows=tuple(sorted(set(config.windows))),
             psi_min=config.psi_min,
             range=config.range,
+            detectors=tuple(sorted(set(config.detectors))),
         )
 
     def fingerprint(self) -> str:

@@ -164,6 +164,10 @@ class LearnConfig(_Model):
     )
 
 
+Detector = Literal["adwin", "psi", "ks", "js", "hellinger", "wasserstein", "chi2", "tv", "cusum", "page_hinkley"]
+"""Detectors of distributions; docs/detectors has a page of each."""
+
+
 class DetectionConfig(_Model):
     """What decides an alarm. The defaults were measured; docs/detection.md has the numbers."""
 
@@ -171,7 +175,10 @@ class DetectionConfig(_Model):
         default=1.0, gt=0, description="accepted by the whole monitor; null: undivided significance levels"
     )
     events_per_second: float = Field(default=10.0, gt=0, description="expected rate, for the false-alarm budget")
-    windows: tuple[int, ...] = Field(default=(1_000, 5_000), description="values in the sliding PSI windows")
+    detectors: tuple[Detector, ...] = Field(
+        default=("adwin", "psi"), min_length=1, description="which detectors look at distributions"
+    )
+    windows: tuple[int, ...] = Field(default=(1_000, 5_000), description="values in the sliding windows")
     psi_min: float = Field(default=0.02, ge=0, description="no PSI alarm below this effect, whatever its significance")
     max_columns: int = Field(default=500, ge=1)
     max_groups: int = Field(
@@ -188,6 +195,12 @@ class DetectionConfig(_Model):
         description="rows sampled of each pane, for what counts can't show: relations between columns, distinct "
         "values, repeated ids, freshness; 0: none",
     )
+
+    @model_validator(mode="after")
+    def _something_decides(self) -> DetectionConfig:
+        if not self.windows and not {"adwin", "cusum", "page_hinkley"} & set(self.detectors):
+            raise ValueError("these detectors look at windows: write windows: [1000, 5000], or add adwin to detectors")
+        return self
 
 
 class DriftPolicy(_Model):
