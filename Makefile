@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 # Kernels are compiled here, with a word about it, rather than at the first start of something.
 COMPILE := echo "compiling kernels, once" >&2; $(BIN)/python -m driftbus.stream.worker.warmup
 
-.PHONY: help install demo test lint format bench locks dist clean
+.PHONY: help install demo test lint format pictures bench locks dist clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -35,6 +35,9 @@ lint: $(DEV_STAMP) ## ruff, mypy --strict and pyright
 format: $(DEV_STAMP) ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+pictures: $(DEV_STAMP) ## the pictures of docs/detectors, from fixed seeds
+	@$(BIN)/python -m benchmarks.pictures $(ARGS)
 
 bench: $(DEV_STAMP) ## the figures of docs/benchmarks.md, as a table
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbus.detectors.distances import all_distances
 from driftbus.detectors.profile import ColumnProfile, Profile
 from driftbus.detectors.psi import PsiBank, coarse_bins
 from driftbus.detectors.scores import ScoreTable
@@ -47,7 +48,18 @@ class Illustrator:
             return t
         since = t.window_start_tick if t.status == "closed" else t.since_tick
         shown = self._shares(column, t.what, since) if t.aspect == "quality" else self._values(column, since)
-        return replace(t, histogram=shown, curve=self._index.latest(column))
+        ends = self._ends(column, shown)
+        distances = {} if shown is None else all_distances(np.array(shown.reference), np.array(shown.current), ends)
+        return replace(t, histogram=shown, curve=self._index.latest(column), distances=distances)
+
+    def _ends(self, column: int, shown: Histogram | None) -> NDArray[np.float64] | None:
+        """Where ordered bins begin and end."""
+        profile = self._profile.columns[column]
+        if shown is None or shown.categories or profile.kind != "numeric":
+            return None
+        inner = shown.edges or (profile.low,)
+        first, last = min(profile.low, inner[0]), max(profile.high, inner[-1])
+        return np.array([first, *shown.edges, last])
 
     def _values(self, column: int, since: int) -> Histogram | None:
         reference = self._reference[column]

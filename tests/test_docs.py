@@ -16,14 +16,16 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from driftbus.schemas.config import Config, format_duration
+from benchmarks import pictures
+from driftbus.schemas.config import Config, Detector, format_duration
 from driftbus.schemas.configfile import ENVIRONMENT, config_json_schema, read_config
 from driftbus.schemas.contracts import contract
 from driftbus.stream.cli.main import group, run
 from driftbus.stream.worker.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DETECTORS = sorted(page for page in ROOT.glob("docs/detectors/*.md") if page.name != "README.md")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "docs/detectors/README.md", *DETECTORS])
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:
@@ -120,6 +122,32 @@ def test_every_module_stands_in_the_file_map() -> None:
     modules = {p.relative_to(ROOT / f).as_posix() for f in folders for p in (ROOT / f).rglob("*.py")}
     told = set(re.findall(r"`([\w/]+\.py)`", page.split("## File map", 1)[1].split("### Around it", 1)[0]))
     assert told == {module for module in modules if not module.endswith("__init__.py")}
+
+
+def test_every_detector_and_what_it_finds_has_a_page() -> None:
+    index = (ROOT / "docs/detectors/README.md").read_text().split("\n## ", 1)[0]
+    rows = re.findall(r"^\| (`[^|]*) \|.*\[([\w-]+\.md)\]", index, re.MULTILINE)
+    named = {name for names, _ in rows for name in re.findall(r"`(\w+)`", names)}
+    assert {*get_args(Detector)} - {"adwin"} <= named, "the index of docs/detectors has no row of it"
+    assert {page for _, page in rows} == {page.name for page in DETECTORS}, "index and pages differ"
+
+
+@pytest.mark.parametrize("page", DETECTORS, ids=lambda page: page.stem)
+def test_a_detectors_page_has_every_section_and_its_picture(page: Path) -> None:
+    text = page.read_text()
+    told = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert told == ["What it sees", "What it misses", "How it decides", "Defaults and keys", "Measured", "Source"]
+    assert f"](img/{page.stem}.svg)" in text.split("\n## ", 1)[0]
+    assert "<svg" in (page.parent / f"img/{page.stem}.svg").read_text(), "draw it: make pictures"
+
+
+def test_a_picture_is_drawn_from_code_and_the_same_each_time(tmp_path: Path) -> None:
+    drawn = pictures.known()
+    kept = {file.stem for file in (ROOT / "docs/detectors/img").glob("*.svg")}
+    assert drawn.keys() == kept
+    one, other = pictures.save("ks", tmp_path).read_bytes(), pictures.save("ks", tmp_path).read_bytes()
+    assert one == other
+    assert len(one) < 100_000
 
 
 def test_metrics_that_pages_name_exist() -> None:

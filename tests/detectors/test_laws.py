@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import pytest
@@ -11,18 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import driftbus.detectors
 from driftbus.detectors.adwin import AdwinBank
+from driftbus.detectors.distancebank import LEAST, DistanceBank
 from driftbus.detectors.group import GroupDetector
 from driftbus.detectors.profile import Profile
+from driftbus.detectors.psi import PsiBank
 from driftbus.detectors.settings import Settings
 from driftbus.detectors.state import pack, select, unpack
 from driftbus.detectors.volume import VolumeWatch
 from driftbus.detectors.windows import SlidingWindows
+from driftbus.schemas.config import Detector
 from driftbus.schemas.errors import StateError
 
 from .synthetic import Values, autoregressive, panes_of, profile_of
 
-SETTINGS = Settings(pane_ms=600_000, range=True)
+SETTINGS = Settings(pane_ms=600_000, range=True, detectors=tuple(sorted(get_args(Detector))))
 PANE = 100
 
 
@@ -159,17 +166,77 @@ def test_packed_arrays_come_back() -> None:
         select({"p.b": np.zeros(3)}, "p", {"b": np.zeros(2)})
 
 
-PARTS: dict[str, tuple[Callable[[], AdwinBank | SlidingWindows | VolumeWatch], Callable[..., object]]] = {
+class Part(Protocol):
+    """What the battery needs of anything with state."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]: ...
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None: ...
+
+
+class Windowed:
+    """A distance and the windows that it judges, of two columns of two bins."""
+
+    def __init__(self, make: Callable[[list[NDArray[np.float64]]], PsiBank | DistanceBank]) -> None:
+        self.bank = make([np.array([500.0, 500.0])] * 2)
+        self.windows = SlidingWindows((40, 200), np.array([2, 2]))
+
+    def update(self, tick: int, x: NDArray[np.float64]) -> object:
+        counts = np.concatenate([[5.0 - high, high] for high in np.clip(np.round(2.5 + x), 0, 5)])
+        self.windows.update(tick, np.full(2, 5.0), counts)
+        windows = (self.windows.judged, self.windows.n, self.windows.sums)
+        self.bank.update(np.full(2, 5.0), counts, self.windows.start, *windows)
+        return self.bank.judgement.tolist(), self.bank.open.tolist()
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return self.bank.arrays() | {f"windows_{name}": array for name, array in self.windows.arrays().items()}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self.bank.restore(arrays)
+        self.windows.restore({name: arrays[f"windows_{name}"] for name in self.windows.arrays()})
+
+
+def distance(name: str) -> tuple[Callable[[], Windowed], Callable[..., object]]:
+    return (
+        lambda: Windowed(lambda reference: DistanceBank(name, reference, [True, True], (40, 200), 1e-3)),
+        lambda part, i, x: part.update(i, x),
+    )
+
+
+# Whatever keeps state stands here: its name (a detector's as in the configuration), how one is made, how it is fed
+# with two values a pane. `test_the_battery_is_complete` tells what was forgotten.
+PARTS: dict[str, tuple[Callable[[], Part], Callable[..., object]]] = {
     "adwin": (
         lambda: AdwinBank(np.array([0.002, 0.1]), reference=(np.full(2, 99.0), np.zeros(2), np.full(2, 99.0))),
         lambda part, i, x: part.update(i, np.full(2, 3.0), x, x * x),
     ),
+    "psi": (
+        lambda: Windowed(lambda reference: PsiBank(reference, 2, 1e-3, 0.02)),
+        lambda part, i, x: part.update(i, x),
+    ),
+    **{name: distance(name) for name in LEAST},
     "windows": (
         lambda: SlidingWindows((10, 50), np.array([1, 1])),
         lambda part, i, x: (part.update(i, np.array([1.0, i % 3]), x), part.judged.tolist(), part.sums.tolist()),
     ),
     "volume": (lambda: VolumeWatch(3_600_000, 1e-6), lambda part, i, x: part.update(i * 2, int(100 * abs(x[0])))),
 }
+
+
+IN_GROUPS = {"EpisodeBook"}
+"""Kept by a group, and resumed with it above."""
+
+
+def test_the_battery_is_complete() -> None:
+    assert set(get_args(Detector)) <= PARTS.keys(), "a detector of the configuration is not in PARTS"
+    known = {
+        type(held).__name__ for make, _ in PARTS.values() for part in [make()] for held in [part, *vars(part).values()]
+    }
+    for module in iter_modules(driftbus.detectors.__path__):
+        for name, kept in vars(import_module(f"driftbus.detectors.{module.name}")).items():
+            stateful = isinstance(kept, type) and hasattr(kept, "arrays") and hasattr(kept, "restore")
+            if stateful and not getattr(kept, "_is_protocol", False):
+                assert name in known | IN_GROUPS, f"{name} of detectors/{module.name}.py keeps state: add it to PARTS"
 
 
 @pytest.mark.parametrize("name", PARTS)

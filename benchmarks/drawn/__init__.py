@@ -1,0 +1,1 @@
+"""Drawings of docs/detectors; `benchmarks.pictures` finds every module here."""
