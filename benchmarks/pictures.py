@@ -17,9 +17,9 @@ import matplotlib as mpl
 
 mpl.use("svg")
 
-from matplotlib import pyplot as plt  # noqa: E402 - the backend first
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 FOLDER = Path(__file__).parents[1] / "docs/detectors/img"
 REFERENCE, CURRENT, LIMIT, ALARM, INK = "#8a8f98", "#3b82f6", "#f59e0b", "#ef4444", "#7d828a"
