@@ -115,7 +115,7 @@ def test_autocorrelation_of_an_ordered_reference_is_kept_and_independence_is_not
     largest = profile_of({"x": slow}, ordered=True).columns[0].longrun[0].variances[-1]
     assert 10 < largest < 30  # 19 in theory, for the values themselves
     assert profile_of({"x": slow}).columns[0].longrun == ()
-    shuffled = np.random.default_rng(2).permutation(slow)
+    shuffled = np.random.default_rng(3).permutation(slow)  # in one of some 200 orders chance looks like it
     assert profile_of({"x": shuffled}, ordered=True).columns[0].longrun == ()
 
 
