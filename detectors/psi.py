@@ -159,7 +159,7 @@ class PsiBank:
     def latest(self, column: int) -> tuple[float, ...]:
         """The latest indices of the first window, at most 32, oldest first."""
         end = int(self._points[column])
-        return tuple(float(self.curve[column, i % CURVE]) for i in range(max(0, end - CURVE), end))
+        return tuple(round(float(self.curve[column, i % CURVE]), 6) for i in range(max(0, end - CURVE), end))
 
     def most_likely_start(self, column: int, buckets: NDArray[np.float64]) -> int:
         """Index of the bucket from which on the counts differ most from the reference.

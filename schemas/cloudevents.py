@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 for drift events and retrain triggers: headers of the binary mode, body of the structured mode.
+"""CloudEvents 1.0 for drift events, incidents and triggers: headers of the binary mode, body of the structured mode.
 
 Source: CloudEvents 1.0.2, its JSON format and its Kafka protocol binding.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from driftbus.schemas.events import DriftEvent, RetrainTrigger
+from driftbus.schemas.events import DriftEvent, Incident, Published
 from driftbus.schemas.jsonlines import event_json, iso_utc, json_line
 
 AVRO_CONTENT = "application/avro"
@@ -15,7 +15,7 @@ JSON_CONTENT = "application/json"
 STRUCTURED_CONTENT = "application/cloudevents+json; charset=UTF-8"
 
 
-def attributes(event: DriftEvent | RetrainTrigger, app: str) -> dict[str, str]:
+def attributes(event: Published, app: str) -> dict[str, str]:
     """The context attributes of an event; its time is the event time of the decision.
 
     Args:
@@ -24,6 +24,8 @@ def attributes(event: DriftEvent | RetrainTrigger, app: str) -> dict[str, str]:
     """
     if isinstance(event, DriftEvent):
         type_, time_ms, subject = f"io.driftbus.drift.{event.status}", event.window_end_ms, event.column
+    elif isinstance(event, Incident):
+        type_, time_ms, subject = f"io.driftbus.incident.{event.status}", event.decided_ms, event.incident_id
     else:
         type_, time_ms, subject = "io.driftbus.retrain.triggered", event.decided_ms, event.version
     named = {
@@ -36,9 +38,7 @@ def attributes(event: DriftEvent | RetrainTrigger, app: str) -> dict[str, str]:
     return named | {"subject": subject} if subject else named
 
 
-def binary_headers(
-    event: DriftEvent | RetrainTrigger, app: str, content_type: str = AVRO_CONTENT
-) -> list[tuple[str, bytes]]:
+def binary_headers(event: Published, app: str, content_type: str = AVRO_CONTENT) -> list[tuple[str, bytes]]:
     """Kafka headers: ``ce_*`` for each attribute, and ``content-type``.
 
     Args:
@@ -50,11 +50,11 @@ def binary_headers(
     return [*headers, ("content-type", content_type.encode())]
 
 
-def structured(event: DriftEvent | RetrainTrigger, app: str) -> dict[str, Any]:
+def structured(event: Published, app: str) -> dict[str, Any]:
     """The whole CloudEvent as JSON values, the event under ``data`` as in `event_json`."""
     return attributes(event, app) | {"datacontenttype": JSON_CONTENT, "data": event_json(event)}
 
 
-def structured_body(event: DriftEvent | RetrainTrigger, app: str) -> bytes:
+def structured_body(event: Published, app: str) -> bytes:
     """The record's value in structured mode."""
     return json_line(structured(event, app)).encode()

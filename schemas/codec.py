@@ -23,10 +23,14 @@ from driftbus.schemas.events import (
     DriftEvent,
     Entry,
     Group,
+    Hint,
     Histogram,
+    Incident,
     ManualRetrain,
+    Member,
     MonitorState,
     OffsetRange,
+    Published,
     RetrainTrigger,
     Source,
     SummaryPart,
@@ -38,6 +42,7 @@ STATE_FORMAT = 1
 _CONFLUENT = struct.Struct(">bI")
 _DRIFT_FIELDS = tuple(f.name for f in fields(DriftEvent))
 _RETRAIN_FIELDS = tuple(f.name for f in fields(RetrainTrigger))
+_INCIDENT_FIELDS = tuple(f.name for f in fields(Incident))
 _STATE_FIX = (
     "Run the version that wrote it, or delete the monitor's record from the state topic "
     "(a record with its key and no value): the judge then starts again from the summaries that are left"
@@ -149,6 +154,23 @@ def decode_retrain(body: bytes, writer: Contract | None = None) -> RetrainTrigge
     return RetrainTrigger(**r | tuples)
 
 
+def encode_incident(incident: Incident) -> bytes:
+    """The Avro body of an incident's event."""
+    members = [_flat(m) | {"histogram": None if m.histogram is None else _flat(m.histogram)} for m in incident.members]
+    plain = _with_ranges(incident, _INCIDENT_FIELDS)
+    return _encode("Incident", plain | {"members": members, "hints": [_flat(hint) for hint in incident.hints]})
+
+
+def decode_incident(body: bytes, writer: Contract | None = None) -> Incident:
+    """An incident's event from its Avro body; raises DecodeError."""
+    r = _decode("Incident", body, writer)
+    members = tuple(
+        Member(**m | {"histogram": _histogram(m["histogram"]), "curve": tuple(m["curve"])}) for m in r["members"]
+    )
+    hints = tuple(Hint(**h | {"columns": tuple(h["columns"])}) for h in r["hints"])
+    return Incident(**r | {"members": members, "hints": hints, "ranges": _ranges(r["ranges"])})
+
+
 def encode_input(name: str, record: Mapping[str, Any]) -> bytes:
     """The Avro body of a canonical input event (``PredictionEvent``, ``FeatureEvent``, ``LabelEvent``).
 
@@ -220,8 +242,8 @@ def decode_message(value: bytes) -> SummaryPart | ManualRetrain:
     raise DecodeError("wrong_schema", f"{writer.name} does not belong on the summaries topic")
 
 
-def encode_event(event: DriftEvent | RetrainTrigger, schema_id: int | None = None) -> bytes:
-    """A whole Avro value for the drift or retrain topic.
+def encode_event(event: Published, schema_id: int | None = None) -> bytes:
+    """A whole Avro value for the drift, incidents or retrain topic.
 
     Args:
         event: what was decided.
@@ -229,13 +251,15 @@ def encode_event(event: DriftEvent | RetrainTrigger, schema_id: int | None = Non
     """
     if isinstance(event, DriftEvent):
         name, body = "DriftEvent", encode_drift(event)
+    elif isinstance(event, Incident):
+        name, body = "Incident", encode_incident(event)
     else:
         name, body = "RetrainTrigger", encode_retrain(event)
     return contract(name).header + body if schema_id is None else frame_confluent(schema_id, body)
 
 
-def decode_event(value: bytes, writer: Contract | None = None) -> DriftEvent | RetrainTrigger:
-    """A drift event or retrain trigger from a whole Avro value.
+def decode_event(value: bytes, writer: Contract | None = None) -> Published:
+    """A drift event, an incident's event or a retrain trigger from a whole Avro value.
 
     Args:
         value: in either framing.
@@ -250,12 +274,13 @@ def decode_event(value: bytes, writer: Contract | None = None) -> DriftEvent | R
         body = value[_CONFLUENT.size :]
     else:
         writer, body = writer_of(value), value[10:]
-    readers: dict[str, Callable[[bytes, Contract], DriftEvent | RetrainTrigger]] = {
+    readers: dict[str, Callable[[bytes, Contract], Published]] = {
         "DriftEvent": decode_drift,
+        "Incident": decode_incident,
         "RetrainTrigger": decode_retrain,
     }
     if writer.name not in readers:
-        raise DecodeError("wrong_schema", f"{writer.name} is neither a drift event nor a retrain trigger")
+        raise DecodeError("wrong_schema", f"{writer.name} is no drift event, incident or retrain trigger")
     return readers[writer.name](body, writer)
 
 
@@ -332,7 +357,7 @@ def _flat(value: Any) -> dict[str, Any]:
     return {f.name: getattr(value, f.name) for f in fields(value)}
 
 
-def _with_ranges(value: DriftEvent | RetrainTrigger, names: tuple[str, ...]) -> dict[str, Any]:
+def _with_ranges(value: Published, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(value, name) for name in names} | {"ranges": [_flat(r) for r in value.ranges]}
 
 

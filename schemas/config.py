@@ -285,6 +285,7 @@ class TopicsConfig(_Model):
 
     summaries: str = "driftbus.summaries"
     drift: str = "driftbus.drift"
+    incidents: str = "driftbus.incidents"
     retrain: str = "driftbus.retrain"
     state: str = "driftbus.state"
     profiles: str = "driftbus.profiles"
@@ -294,7 +295,7 @@ class TopicsConfig(_Model):
 
 
 class OutputConfig(_Model):
-    """How drift events and retrain triggers are written."""
+    """How drift events, incidents and retrain triggers are written."""
 
     format: Literal["avro", "cloudevents-json"] = "avro"
 

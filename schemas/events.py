@@ -193,6 +193,106 @@ class DriftEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """An episode inside an incident, as its latest event left it. Fields without a line are those of `DriftEvent`.
+
+    Args:
+        status: ``open`` or ``closed``.
+        closed_ms: event time at which it closed, None while it is open.
+        histogram, curve: of the first members of an incident only.
+    """
+
+    episode_id: str
+    stream: str
+    version: str
+    segment: str
+    column: str
+    aspect: str
+    status: str
+    severity: str
+    what: str
+    direction: str
+    category: str
+    nature: str
+    effect: float
+    reference_value: float | None
+    current_value: float | None
+    since_ms: int
+    since_low_ms: int
+    since_high_ms: int
+    opened_ms: int
+    closed_ms: int | None
+    message: str
+    histogram: Histogram | None = None
+    curve: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What may be the cause of an incident: a pattern among its members.
+
+    Args:
+        kind: ``nulls_first``, ``schema_change``, ``one_source``, ``new_version``, ``one_segment``, ``skew``,
+            ``everything``, ``outputs_only`` or ``inputs_only``.
+        text: what speaks for it, in a sentence.
+        columns: those it is about.
+        before, after: of ``one_segment``: mean effect over all rows, and without the segment.
+    """
+
+    kind: str
+    text: str
+    columns: tuple[str, ...] = ()
+    before: float | None = None
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Episodes of one monitor that move together: one story.
+
+    Args:
+        id: hash of what was decided.
+        incident_id: the same for all events of one incident.
+        status: ``opened``, ``updated`` or ``closed``.
+        severity: worst of its members so far.
+        version, segment: when all members are of one, else "".
+        decided_ms: event time of the decision.
+        since_ms, since_low_ms, since_high_ms: change point, and the stretch that most members' intervals cover.
+        columns: number of columns that are or were in it.
+        watched: number of columns of the monitor.
+        open: number of members that are open.
+        members: worst first, a bounded number of them.
+        left_out: number of members beyond those.
+        hints: what may be the cause, the most telling first.
+        ranges: source offsets of the members' verdicts.
+        message: the story in a sentence or two.
+    """
+
+    id: str
+    incident_id: str
+    monitor: str
+    status: str
+    severity: str
+    version: str
+    segment: str
+    decided_ms: int
+    opened_ms: int
+    since_ms: int
+    since_low_ms: int
+    since_high_ms: int
+    columns: int
+    watched: int
+    open: int
+    members: tuple[Member, ...]
+    left_out: int
+    hints: tuple[Hint, ...]
+    ranges: tuple[OffsetRange, ...]
+    profile_id: str
+    fingerprint: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class RetrainTrigger:
     """A policy's decision that a model should be retrained.
 
@@ -224,6 +324,10 @@ class RetrainTrigger:
     profile_id: str
     fingerprint: str
     requested_by: str = ""
+
+
+Published = DriftEvent | Incident | RetrainTrigger
+"""What consumers downstream read."""
 
 
 @dataclass(frozen=True, slots=True)

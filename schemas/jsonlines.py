@@ -1,4 +1,4 @@
-"""Drift events and retrain triggers as JSON: one event a line, one set of keys for both kinds."""
+"""Drift events, incidents and retrain triggers as JSON: one event a line, one set of keys for all kinds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from driftbus.schemas.events import DriftEvent, Histogram, OffsetRange, RetrainTrigger
+from driftbus.schemas.events import DriftEvent, Hint, Histogram, Incident, Member, OffsetRange, RetrainTrigger
 
 
 def iso_utc(ms: int) -> str:
@@ -103,8 +103,48 @@ def retrain_json(trigger: RetrainTrigger) -> dict[str, Any]:
     }
 
 
-def event_json(event: DriftEvent | RetrainTrigger) -> dict[str, Any]:
-    """Either kind as JSON values."""
+def incident_json(incident: Incident) -> dict[str, Any]:
+    """An incident's event as JSON values; the keys of a drift event that it has no value for are null."""
+    lead = incident.members[0] if incident.members else None
+    return {
+        "kind": "incident",
+        "id": incident.id,
+        "incident_id": incident.incident_id,
+        "monitor": incident.monitor,
+        "version": incident.version,
+        "segment": incident.segment,
+        "column": None,
+        "detector": None,
+        "status": incident.status,
+        "severity": incident.severity,
+        "what": lead.what if lead else None,
+        "statistic": None,
+        "threshold": None,
+        "p_value": None,
+        "window_start": iso_utc(incident.since_low_ms),
+        "window_end": iso_utc(incident.decided_ms),
+        "decided": iso_utc(incident.decided_ms),
+        "opened": iso_utc(incident.opened_ms),
+        "since": iso_utc(incident.since_ms),
+        "since_low": iso_utc(incident.since_low_ms),
+        "since_high": iso_utc(incident.since_high_ms),
+        "columns": incident.columns,
+        "watched": incident.watched,
+        "open": incident.open,
+        "members": [_member(member) for member in incident.members],
+        "left_out": incident.left_out,
+        "hints": [_hint(hint) for hint in incident.hints],
+        "evidence": {"ranges": _ranges(incident.ranges), "episode_ids": [m.episode_id for m in incident.members]},
+        "profile_id": incident.profile_id,
+        "fingerprint": incident.fingerprint,
+        "message": incident.message,
+    }
+
+
+def event_json(event: DriftEvent | RetrainTrigger | Incident) -> dict[str, Any]:
+    """Any kind as JSON values."""
+    if isinstance(event, Incident):
+        return incident_json(event)
     return drift_json(event) if isinstance(event, DriftEvent) else retrain_json(event)
 
 
@@ -115,6 +155,44 @@ def json_line(values: Mapping[str, Any]) -> str:
 
 def _number(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def _member(m: Member) -> dict[str, Any]:
+    return {
+        "episode_id": m.episode_id,
+        "stream": m.stream,
+        "version": m.version,
+        "segment": m.segment,
+        "column": m.column,
+        "aspect": m.aspect,
+        "status": m.status,
+        "severity": m.severity,
+        "what": m.what,
+        "direction": m.direction,
+        "category": m.category,
+        "nature": m.nature,
+        "effect": _number(m.effect),
+        "reference_value": _number(m.reference_value),
+        "current_value": _number(m.current_value),
+        "since": iso_utc(m.since_ms),
+        "since_low": iso_utc(m.since_low_ms),
+        "since_high": iso_utc(m.since_high_ms),
+        "opened": iso_utc(m.opened_ms),
+        "closed": None if m.closed_ms is None else iso_utc(m.closed_ms),
+        "message": m.message,
+        "histogram": None if m.histogram is None else _histogram(m.histogram),
+        "curve": [_number(value) for value in m.curve],
+    }
+
+
+def _hint(hint: Hint) -> dict[str, Any]:
+    return {
+        "kind": hint.kind,
+        "text": hint.text,
+        "columns": list(hint.columns),
+        "before": _number(hint.before),
+        "after": _number(hint.after),
+    }
 
 
 def _histogram(histogram: Histogram) -> dict[str, Any]:

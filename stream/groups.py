@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbus.detectors.episodes import OpenEpisode
 from driftbus.detectors.group import GroupDetector
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.sketches import Sketches, SketchShape, merged
@@ -175,6 +176,14 @@ class GroupJudge:
         else:
             transitions = self._detector.update(tick, content.counts, content.rows, content.sketches)
         return [self._event(tick, transition, content) for transition in transitions]
+
+    def open_episodes(self) -> list[OpenEpisode]:
+        """The open episodes; none while a segment is still learning."""
+        return [] if self._detector is None else self._detector.open_episodes()
+
+    def reference(self) -> Profile | None:
+        """What the group is compared with, None while a segment is still learning."""
+        return None if self._detector is None else self._reference()
 
     def views(self) -> list[ColumnView]:
         """Present state of the columns; none while a segment is still learning."""

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 
 from driftbus.detectors.verdict import ColumnView
 from driftbus.schemas.errors import StateError
-from driftbus.schemas.events import DriftEvent, Group, ManualRetrain, RetrainTrigger, Source, SummaryPart
+from driftbus.schemas.events import DriftEvent, Group, ManualRetrain, Published, Source, SummaryPart
 from driftbus.stream.chain import Chain, Late
+from driftbus.stream.facts import Fact, Facts
 from driftbus.stream.groups import GroupJudge, GroupPane, add_entry
+from driftbus.stream.incidents import Incidents
 from driftbus.stream.plan import MonitorPlan, Plans, StreamPlan
 from driftbus.stream.state import pack_state, unpack_state
 from driftbus.stream.triggers import PolicyClock
 
 Message = SummaryPart | ManualRetrain
-Decided = DriftEvent | RetrainTrigger
+Decided = Published
 
 OTHER = "__other__"
 """Version of the group that collects the versions beyond `max_groups`."""
@@ -54,6 +56,7 @@ class StreamJudge:
         self._panes: dict[int, dict[Group, GroupPane]] = {}
         self._used: dict[int, dict[Group, list[int]]] = {}
         self.groups: dict[Group, GroupJudge] = {}
+        self._facts = Facts(plan, stream)
 
     def settle(self, part: SummaryPart) -> None:
         """Take the on-time entries of a settled range."""
@@ -73,8 +76,8 @@ class StreamJudge:
             else:
                 self.counts.expired += entry.rows
 
-    def seal(self) -> Iterator[tuple[int, list[DriftEvent]]]:
-        """Judge every pane that all sources have passed: (pane, what was decided), in order."""
+    def seal(self) -> Iterator[tuple[int, list[DriftEvent], list[Fact]]]:
+        """Judge every pane that all sources have passed: (pane, what was decided, what was known), in order."""
         frontier = self.chain.frontier()
         if frontier <= self.sealed:
             return
@@ -94,7 +97,7 @@ class StreamJudge:
                 rows.setdefault(group, [0, 0])[0] += content.rows
             if self.chain.forced:
                 self._used[tick] = rows
-            yield tick, self._judge(tick, settled)
+            yield tick, *self._judge(tick, settled)
         self.sealed = frontier
         horizon = self.chain.expired_before()
         for tick in [t for t in self._used if t < horizon]:
@@ -117,6 +120,7 @@ class StreamJudge:
                 [tick, [[*_key(group), *rows] for group, rows in sorted(used.items(), key=_first)]]
                 for tick, used in sorted(self._used.items())
             ],
+            "facts": self._facts.state(),
             "groups": [[*_key(group), judge.state()] for group, judge in sorted(self.groups.items(), key=_first)],
         }
 
@@ -133,6 +137,7 @@ class StreamJudge:
             tick: {self._group(v, s): [a, b] for v, s, a, b in groups}
             for tick, groups in values["used"]  # type: ignore[attr-defined]
         }
+        self._facts.restore(values["facts"])  # type: ignore[arg-type]
         self.groups = {}
         for version, segment, content in values["groups"]:  # type: ignore[attr-defined]
             group = self._group(version, segment)
@@ -171,7 +176,7 @@ class StreamJudge:
                 admitted[judged] = content
         return admitted
 
-    def _judge(self, tick: int, pane: dict[Group, GroupPane]) -> list[DriftEvent]:
+    def _judge(self, tick: int, pane: dict[Group, GroupPane]) -> tuple[list[DriftEvent], list[Fact]]:
         self.counts.panes += 1
         self.counts.rows += sum(content.rows for group, content in pane.items() if not group.segment)
         admitted = self._admit(pane)
@@ -184,7 +189,7 @@ class StreamJudge:
         for group, judge in sorted(self.groups.items(), key=_first):
             if group not in admitted and judge.last_tick * self._plan.pane_ms // _HOUR_MS < hour:
                 events += judge.update(tick, None)
-        return events
+        return events, self._facts.note(tick, admitted, self.groups, events)
 
 
 def _first(item: tuple[Group, object]) -> Group:
@@ -203,6 +208,7 @@ class MonitorJudge:
         self.offset = 0
         self.streams = [StreamJudge(plan, stream) for stream in sorted(plan.streams, key=lambda s: s.stream)]
         self._policy = PolicyClock(plan)
+        self.incidents = Incidents(plan)
         self.foreign = 0
 
     def begin_anywhere(self) -> None:
@@ -232,10 +238,11 @@ class MonitorJudge:
     def _advance(self) -> list[Decided]:
         decided: list[Decided] = []
         for stream in self.streams:
-            for tick, events in stream.seal():
+            for tick, events, facts in stream.seal():
                 decided += events
                 self._policy.queue(stream, tick, events)
-        return decided + list(self._policy.advance(self.streams))
+                self.incidents.queue(stream, tick, events, facts)
+        return [*decided, *self.incidents.advance(self.streams), *self._policy.advance(self.streams)]
 
     def snapshot(self) -> bytes:
         """Everything that this monitor's future depends on, with the offset it belongs to."""
@@ -247,6 +254,7 @@ class MonitorJudge:
                 "foreign": self.foreign,
                 "streams": [[s.topic, s.state()] for s in self.streams],
                 "policy": self._policy.state(),
+                "incidents": self.incidents.state(),
             }
         )
 
@@ -269,6 +277,7 @@ class MonitorJudge:
             assert stream.topic == topic
             stream.restore(saved)
         self._policy.restore(state["policy"])
+        self.incidents.restore(state["incidents"])
         return True
 
 

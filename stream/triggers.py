@@ -119,7 +119,7 @@ class PolicyClock:
             train_from_ms=min((e.since_ms for e in evidence), default=decision.decided_ms),
             dry_run=retrain is not None and retrain.dry_run,
             ranges=join_ranges([r for i in ids for r in self._open[i][1]]),
-            profile_id=_profile_ids(self._plan.streams),
+            profile_id=profile_ids(self._plan.streams),
             fingerprint=self._plan.fingerprint,
             requested_by=requested_by,
         )
@@ -134,7 +134,7 @@ def join_ranges(ranges: Sequence[OffsetRange]) -> tuple[OffsetRange, ...]:
     return tuple(OffsetRange(topic, p, low, high) for (topic, p), (low, high) in sorted(spans.items()))
 
 
-def _profile_ids(streams: Sequence[StreamPlan]) -> str:
+def profile_ids(streams: Sequence[StreamPlan]) -> str:
     """Profile of the predictions, else of the first stream."""
     named = {s.stream: s.profile.profile_id for s in streams}
     return named.get("predictions") or named[min(named)]

@@ -97,7 +97,8 @@ def _config(tag: str, bootstrap: str, registry: str | None, home: Path, *, embed
             }
         },
         "topics": {
-            name: f"{tag}.{name}" for name in ("summaries", "drift", "retrain", "state", "profiles", "deadletter")
+            name: f"{tag}.{name}"
+            for name in ("summaries", "drift", "incidents", "retrain", "state", "profiles", "deadletter")
         },
         "limits": {"lateness": "6h"},
         "run": {"metrics_port": _free_port(), "commit_every": "500ms", "snapshot_every": "10s", "log": "json"},
@@ -112,7 +113,15 @@ def _prepare(config: Config, profile: Profile, *, embedded: bool) -> None:
     names = [config.monitors[MONITOR].streams["predictions"].topic]
     if embedded:  # it makes a topic when somebody asks for it
         topics = config.topics
-        names += [topics.summaries, topics.drift, topics.retrain, topics.state, topics.profiles, topics.deadletter]
+        names += [
+            topics.summaries,
+            topics.drift,
+            topics.incidents,
+            topics.retrain,
+            topics.state,
+            topics.profiles,
+            topics.deadletter,
+        ]
         for name in names:
             admin.list_topics(name, timeout=10)
     else:

@@ -16,7 +16,7 @@ from rich.live import Live
 from driftbus.schemas.codec import decode_drift, decode_event, decode_retrain
 from driftbus.schemas.config import Config
 from driftbus.schemas.errors import Unavailable
-from driftbus.schemas.events import DriftEvent, RetrainTrigger
+from driftbus.schemas.events import DriftEvent, Incident, RetrainTrigger
 from driftbus.stream.demo.play import Player
 from driftbus.stream.demo.screen import Picture, event_line, progress_line, trigger_line
 
@@ -112,7 +112,8 @@ def _decisions(config: Config) -> Iterator[Callable[[], list[Decision]]]:
             if value[:1] == b"\0":  # the registry's id of the package's own schema
                 found.append((decode_drift if message.topic() == drift else decode_retrain)(value[5:]))
             else:
-                found.append(decode_event(value))
+                event = decode_event(value)
+                found += [] if isinstance(event, Incident) else [event]
         return found
 
     try:

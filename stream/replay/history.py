@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from driftbus.detectors.verdict import ColumnView
 from driftbus.schemas.config import SEVERITIES
-from driftbus.schemas.events import DriftEvent, Group, RetrainTrigger
+from driftbus.schemas.events import DriftEvent, Group, Incident, RetrainTrigger
 from driftbus.stream.judge import Decided
 from driftbus.stream.summarise import Rejection
 
@@ -69,6 +69,7 @@ class History:
 
     Attributes:
         episodes: by id, in order of opening.
+        incidents: latest event of each, by id, in order of opening.
         triggers: in order.
         curves: index (population stability) over time by (group, column).
         rejected: rows that could not be counted, by reason.
@@ -76,6 +77,7 @@ class History:
     """
 
     episodes: dict[str, Episode] = field(default_factory=dict)
+    incidents: dict[str, Incident] = field(default_factory=dict)
     triggers: list[RetrainTrigger] = field(default_factory=list)
     curves: dict[tuple[Group, str], Curve] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
@@ -86,6 +88,9 @@ class History:
         for event in decided:
             if isinstance(event, RetrainTrigger):
                 self.triggers.append(event)
+                continue
+            if isinstance(event, Incident):
+                self.incidents[event.incident_id] = event
                 continue
             episode = self.episodes.setdefault(event.episode_id, Episode(event, event))
             if event.status == "closed":
@@ -108,20 +113,9 @@ class History:
     def only(self, monitors: Collection[str]) -> None:
         """Forget what other monitors said."""
         self.episodes = {i: e for i, e in self.episodes.items() if e.opened.monitor in monitors}
+        self.incidents = {i: e for i, e in self.incidents.items() if e.monitor in monitors}
         self.triggers = [t for t in self.triggers if t.monitor in monitors]
         self.curves = {key: curve for key, curve in self.curves.items() if key[0].monitor in monitors}
-
-    def incidents(self) -> list[list[Episode]]:
-        """Episodes that overlap in time, together."""
-        found: list[list[Episode]] = []
-        until: int | None = 0
-        for episode in sorted(self.episodes.values(), key=lambda e: e.opened.opened_ms):
-            if not found or (until is not None and episode.opened.opened_ms > until):
-                found.append([])
-                until = 0
-            found[-1].append(episode)
-            until = None if until is None or episode.closed_ms is None else max(until, episode.closed_ms)
-        return found
 
 
 def resampled(points: Sequence[float | None], count: int) -> list[float | None]:

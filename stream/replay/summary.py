@@ -78,16 +78,12 @@ def column_lines(section: Section, history: History, place: Place) -> list[str]:
 
 def verdict_line(history: History, drifted_of: int) -> str:
     """How many incidents, how many columns, when."""
-    incidents = history.incidents()
+    incidents = list(history.incidents.values())
     if not incidents:
         return click.style("no drift", fg="green", bold=True) + f" in {_many(drifted_of, 'column')}"
     parts = []
     for incident in incidents[:3]:
-        columns = {e.opened.column for e in incident}
-        worst = max(incident, key=lambda e: [*SEVERITIES].index(e.worst.severity)).worst.severity  # type: ignore[arg-type]
-        parts.append(
-            f"{_many(len(columns), 'column')}, {worst}, opened {when(min(e.opened.opened_ms for e in incident))}"
-        )
+        parts.append(f"{_many(incident.columns, 'column')}, {incident.severity}, opened {when(incident.opened_ms)}")
     more = f"; and {len(incidents) - 3} more" if len(incidents) > 3 else ""
     return click.style(_many(len(incidents), "incident"), bold=True) + f": {'; '.join(parts)}{more}"
 

@@ -17,7 +17,7 @@ from faust.types import TP
 from driftbus.schemas.codec import decode_message
 from driftbus.schemas.config import Config
 from driftbus.schemas.errors import DecodeError, StateError
-from driftbus.schemas.events import DriftEvent, MonitorState
+from driftbus.schemas.events import DriftEvent, Incident, MonitorState
 from driftbus.stream.judge import Decided, Judge, Message, MonitorJudge
 from driftbus.stream.plan import Plans
 from driftbus.stream.records import RecordBatch
@@ -205,7 +205,7 @@ class JudgeAgent:
             self._metrics.late.labels(name, stream.name).inc(grown["late"])
             self._metrics.expired.labels(name, stream.name).inc(grown["expired"])
             self._metrics.contradictions.labels(name).inc(grown["contradictions"])
-        self._metrics.show_open(name, open_)
+        self._metrics.show_open(name, open_, monitor.incidents.severities())
         self._metrics.foreign_parts.labels(name).inc(self._grown((name, ""), {"foreign": monitor.foreign})["foreign"])
 
     def _grown(self, key: tuple[str, str], now: Mapping[str, int]) -> dict[str, int]:
@@ -217,6 +217,9 @@ class JudgeAgent:
         if isinstance(event, DriftEvent):
             self._metrics.episodes.labels(event.monitor, event.status, event.severity).inc()
             LOG.info("drift %s: %s %s", event.status, event.monitor, event.message)
+        elif isinstance(event, Incident):
+            self._metrics.incidents.labels(event.monitor, event.status, event.severity).inc()
+            LOG.info("incident %s: %s", event.status, event.message)
         else:
             self._metrics.triggers.labels(event.monitor, event.policy, str(event.dry_run).lower()).inc()
             LOG.info("retrain trigger: %s %s", event.monitor, event.reason)

@@ -75,6 +75,8 @@ class Metrics:
         self.null_rate = gauge("null_rate", "Share of nulls, worst group.", "monitor", "stream", "column")
         self.episodes = counter("episodes", "Drift events published.", "monitor", "status", "severity")
         self.open_episodes = gauge("open_episodes", "Columns in an episode, all groups.", "monitor", "severity")
+        self.incidents = counter("incidents", "Events of incidents published.", "monitor", "status", "severity")
+        self.open_incidents = gauge("incidents_open", "Open incidents.", "monitor", "severity")
         self.triggers = counter("retrain_triggers", "Retrain triggers published.", "monitor", "policy", "dry_run")
         self.snapshot_age = gauge("snapshot_age_seconds", "Age of the oldest snapshot of a monitor judged here.")
         self.snapshot_duration = histogram("snapshot_duration_seconds", "Making and storing one snapshot.")
@@ -110,11 +112,11 @@ class Metrics:
             if state.null_rate is not None:
                 self.null_rate.labels(*labels).set(state.null_rate)
 
-    def show_open(self, monitor: str, severities: Iterable[str]) -> None:
-        """Set how many episodes of a monitor are open, by severity."""
-        found = list(severities)
-        for severity in list(SEVERITY)[1:]:
-            self.open_episodes.labels(monitor, severity).set(found.count(severity))
+    def show_open(self, monitor: str, episodes: Iterable[str], incidents: Iterable[str]) -> None:
+        """Set how many episodes and incidents of a monitor are open, from their severities."""
+        for gauge, severities in ((self.open_episodes, list(episodes)), (self.open_incidents, list(incidents))):
+            for severity in list(SEVERITY)[1:]:
+                gauge.labels(monitor, severity).set(severities.count(severity))
 
     def forget_partition(self, topic: str, partition: int) -> None:
         """A source partition is read elsewhere now."""

@@ -8,7 +8,6 @@ from driftbus.schemas.cloudevents import AVRO_CONTENT, STRUCTURED_CONTENT, binar
 from driftbus.schemas.codec import encode_event, encode_message
 from driftbus.schemas.config import Config
 from driftbus.schemas.contracts import schema_text
-from driftbus.schemas.events import DriftEvent
 from driftbus.schemas.registry import Registry
 from driftbus.stream.judge import Decided
 from driftbus.stream.summarise import ShardPart
@@ -24,8 +23,14 @@ def register_outputs(config: Config, registry: Registry | None) -> dict[str, int
     """
     if registry is None or config.output.format != "avro":
         return {}
-    topics = {"DriftEvent": config.topics.drift, "RetrainTrigger": config.topics.retrain}
+    topics = topics_of(config)
     return {name: registry.register(f"{topic}-value", schema_text(name)) for name, topic in topics.items()}
+
+
+def topics_of(config: Config) -> dict[str, str]:
+    """Record name → topic of what consumers read."""
+    topics = config.topics
+    return {"DriftEvent": topics.drift, "Incident": topics.incidents, "RetrainTrigger": topics.retrain}
 
 
 class Publisher:
@@ -46,10 +51,10 @@ class Publisher:
             await self._outbox.send(self._config.topics.summaries, encode_message(part), partition=shard)
 
     async def decided(self, decided: Iterable[Decided]) -> None:
-        """Queue drift events and retrain triggers in order, keyed by monitor."""
+        """Queue drift events, incidents and retrain triggers in order, keyed by monitor."""
+        topics = topics_of(self._config)
         for event in decided:
-            drift = isinstance(event, DriftEvent)
-            topic = self._config.topics.drift if drift else self._config.topics.retrain
+            topic = topics[type(event).__name__]
             if self._config.output.format == "avro":
                 value, content = encode_event(event, self._ids.get(type(event).__name__)), AVRO_CONTENT
             else:

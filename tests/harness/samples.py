@@ -10,8 +10,11 @@ from driftbus.schemas.events import (
     DriftEvent,
     Entry,
     Group,
+    Hint,
     Histogram,
+    Incident,
     ManualRetrain,
+    Member,
     MonitorState,
     OffsetRange,
     RetrainTrigger,
@@ -58,6 +61,57 @@ DRIFT = DriftEvent(
     histogram=Histogram((1.5, 2.5), (), (10, 20, 30), (1, 2, 3)),
     curve=(0.01, 0.5),
     distances={"psi": 0.5, "ks": 0.25},
+)
+
+INCIDENT = Incident(
+    id="bb00",
+    incident_id="5566",
+    monitor="credit",
+    status="updated",
+    severity="severe",
+    version="12",
+    segment="",
+    decided_ms=1_760_607_900_000,
+    opened_ms=1_760_607_600_000,
+    since_ms=1_760_606_400_000,
+    since_low_ms=1_760_606_390_000,
+    since_high_ms=1_760_606_410_000,
+    columns=2,
+    watched=25,
+    open=1,
+    members=(
+        Member(
+            episode_id="1122334455667788",
+            stream="predictions",
+            version="12",
+            segment="country=PT",
+            column="car_value",
+            aspect="distribution",
+            status="closed",
+            severity="severe",
+            what="shift",
+            direction="up",
+            category="PT",
+            nature="drift",
+            effect=0.61,
+            reference_value=-0.5,
+            current_value=1.25,
+            since_ms=1_760_606_400_000,
+            since_low_ms=1_760_606_390_000,
+            since_high_ms=1_760_606_410_000,
+            opened_ms=1_760_607_600_000,
+            closed_ms=1_760_607_800_000,
+            message="car_value shifted up in São Paulo",
+            histogram=Histogram((), ("PT", "ES"), (10, 20), (1, 2)),
+            curve=(0.01, 0.5),
+        ),
+    ),
+    left_out=1,
+    hints=(Hint("one_segment", "the change disappears without country=PT", ("car_value",), 0.5, 0.01),),
+    ranges=RANGES,
+    profile_id="0123456789abcdef0123456789abcdef",
+    fingerprint="89ab",
+    message="credit v12: 2 of 25 columns have drifted",
 )
 
 RETRAIN = RetrainTrigger(
@@ -195,3 +249,12 @@ drifts = st.builds(
     st.none() | histograms, _numbers, st.dictionaries(_names, _number, max_size=2),
 )  # fmt: skip
 retrains = st.builds(RetrainTrigger, *[_names] * 6, _long, _texts, _texts, _long, st.booleans(), _ranges, *[_names] * 3)
+_members = st.builds(
+    Member, *[_names] * 12, _number, _maybe, _maybe, *[_long] * 4, st.none() | _long, _names, st.none() | histograms,
+    _numbers,
+)  # fmt: skip
+_hints = st.builds(Hint, _names, _names, _texts, _maybe, _maybe)
+incidents = st.builds(
+    Incident, *[_names] * 7, *[_long] * 8, st.lists(_members, max_size=2).map(tuple), _long,
+    st.lists(_hints, max_size=2).map(tuple), _ranges, *[_names] * 3,
+)  # fmt: skip

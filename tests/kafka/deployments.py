@@ -82,7 +82,7 @@ class Deployment:
                 source["schema_file"] = str(folder / "scored.avsc")
             known = {"learn": dict(learn)} if learn else {"profile": str(folder / f"{name}.json")}
             monitors[name] = {"predictions": source, **known}
-        roles = ("summaries", "drift", "retrain", "state", "profiles", "deadletter")
+        roles = ("summaries", "drift", "incidents", "retrain", "state", "profiles", "deadletter")
         run = {"snapshot_every": "2s", "preview_every": "2s", "seal_after": seal_after}
         values = {
             "app": f"app-{topic}",

@@ -31,7 +31,7 @@ from harness.process import Child, free_ports, wait_for
 
 from .scenario import WORKER, Worker
 
-ROLES = ("summaries", "drift", "retrain", "state", "profiles", "deadletter")
+ROLES = ("summaries", "drift", "incidents", "retrain", "state", "profiles", "deadletter")
 
 
 @dataclass

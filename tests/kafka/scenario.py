@@ -162,7 +162,8 @@ class Scenario:
                 }
             },
             "topics": {
-                n: f"{self.tag}.{n}" for n in ("summaries", "drift", "retrain", "state", "profiles", "deadletter")
+                n: f"{self.tag}.{n}"
+                for n in ("summaries", "drift", "incidents", "retrain", "state", "profiles", "deadletter")
             },
             "limits": {"pane": "1s", "lateness": "2s"},
             "run": {"snapshot_every": "1s", "commit_every": "200ms", "log": "json", "log_level": "info"},

@@ -81,7 +81,7 @@ def body(schema: Any, record: Any) -> bytes:
 def configuration(tmp_path: Path, kafka: Broker, name: str, source: str) -> Path:
     """A configuration whose own topics have names of their own."""
     path = tmp_path / "driftbus.yaml"
-    roles = ("summaries", "drift", "retrain", "state", "profiles", "deadletter")
+    roles = ("summaries", "drift", "incidents", "retrain", "state", "profiles", "deadletter")
     topics = "".join(f"  {role}: {name}.{role}\n" for role in roles)
     path.write_text(
         f"kafka: {{bootstrap: '{kafka.bootstrap}'}}\nmonitors:\n  credit:\n    predictions: {{topic: {source}}}\n"
@@ -171,7 +171,7 @@ def test_topics_are_made_once(kafka: Broker, tmp_path: Path, capsys: pytest.Capt
     assert run(["topics", "-c", str(path), "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert {line["role"]: line["state"] for line in lines} == dict.fromkeys(
-        ("summaries", "drift", "retrain", "state", "profiles", "deadletter"), "fine"
+        ("summaries", "drift", "incidents", "retrain", "state", "profiles", "deadletter"), "fine"
     )
 
 

@@ -33,7 +33,7 @@ def record_types(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_all_contracts_are_there() -> None:
-    inputs, bus = ["FeatureEvent", "LabelEvent", "PredictionEvent"], ["DriftEvent", "RetrainTrigger"]
+    inputs, bus = ["FeatureEvent", "LabelEvent", "PredictionEvent"], ["DriftEvent", "Incident", "RetrainTrigger"]
     inner = ["ManualRetrain", "MonitorState", "Profile", "SummaryPart"]
     assert sorted([*inputs, *bus, *inner]) == NAMES
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftbus.schemas.cloudevents import STRUCTURED_CONTENT, binary_headers, structured_body
-from driftbus.schemas.events import DriftEvent, RetrainTrigger
-from driftbus.schemas.jsonlines import drift_json, event_json, iso_utc, json_line, retrain_json
+from driftbus.schemas.events import Published
+from driftbus.schemas.jsonlines import drift_json, event_json, incident_json, iso_utc, json_line, retrain_json
 from harness import samples
 
 TABLE = {
@@ -58,9 +58,25 @@ def test_a_retrain_line_has_the_same_columns() -> None:
     assert line["status"] is None
 
 
+def test_an_incident_line_has_the_same_columns_and_its_members() -> None:
+    line = incident_json(samples.INCIDENT)
+    assert line.keys() >= TABLE
+    assert (line["kind"], line["status"], line["what"]) == ("incident", "updated", "shift")
+    names = {name.removesuffix("_ms") for name in samples.INCIDENT.members[0].__dataclass_fields__}
+    assert line["members"][0].keys() == names
+    assert line["members"][0]["closed"] == "2025-10-16T09:43:20.000Z"
+    assert line["hints"][0] == {
+        "kind": "one_segment",
+        "text": "the change disappears without country=PT",
+        "columns": ["car_value"],
+        "before": 0.5,
+        "after": 0.01,
+    }
+
+
 def test_no_field_is_lost() -> None:
     """Every field of the typed event is in its line, times without the unit in their name."""
-    for event in (samples.DRIFT, samples.RETRAIN):
+    for event in (samples.DRIFT, samples.RETRAIN, samples.INCIDENT):
         line = event_json(event)
         names = {name.removesuffix("_ms") for name in event.__dataclass_fields__}
         assert names - {"ranges", "episode_ids"} <= line.keys()
@@ -95,10 +111,11 @@ def test_a_time_beyond_the_calendar_is_an_error() -> None:
     ("event", "type_", "time"),
     [
         (samples.DRIFT, "io.driftbus.drift.opened", "2025-10-16T09:40:00.123Z"),
+        (samples.INCIDENT, "io.driftbus.incident.updated", "2025-10-16T09:45:00.000Z"),
         (samples.RETRAIN, "io.driftbus.retrain.triggered", "2025-10-16T10:10:00.000Z"),
     ],
 )
-def test_cloud_events(event: DriftEvent | RetrainTrigger, type_: str, time: str) -> None:
+def test_cloud_events(event: Published, type_: str, time: str) -> None:
     headers = {name: value.decode() for name, value in binary_headers(event, "driftbus")}
     body = json.loads(structured_body(event, "driftbus"))
     data = body.pop("data")

@@ -21,7 +21,7 @@ from driftbus.detectors.verdict import ColumnView, Transition
 from driftbus.schemas.codec import decode_part, encode_part
 from driftbus.schemas.columns import PRESENT, Block
 from driftbus.schemas.config import Config
-from driftbus.schemas.events import DriftEvent, SummaryPart
+from driftbus.schemas.events import DriftEvent, Incident, SummaryPart
 from driftbus.schemas.hashing import hash_bytes
 from driftbus.stream.judge import Judge
 from driftbus.stream.plan import Plans, build_plans
@@ -216,11 +216,11 @@ class World:
         self.plans = plans_of(schedule)
         self.available = [0] * schedule.partitions
         self.summaries: list[list[bytes]] = [[] for _ in range(schedule.shards)]
-        self.published: list[DriftEvent] = []
+        self.published: list[DriftEvent | Incident] = []
         self.snapshots: dict[str, bytes] = {}
         self.committed: list[int | None] = [None] * schedule.partitions
         self.stage1 = [[Stage1(self.plans, p, 0)] for p in range(schedule.partitions)]
-        self.stage2: list[list[tuple[Judge, list[DriftEvent]]]] = [
+        self.stage2: list[list[tuple[Judge, list[DriftEvent | Incident]]]] = [
             [(Judge(self.plans, s), [])] for s in range(schedule.shards)
         ]
 
@@ -295,19 +295,19 @@ class World:
             worker.delayed.append((shard, part))
         worker.acknowledge(uid)
 
-    def judge(self, judge: Judge, events: list[DriftEvent], shard: int, most: int) -> None:
+    def judge(self, judge: Judge, events: list[DriftEvent | Incident], shard: int, most: int) -> None:
         for _ in range(most):
             at = judge.position
             if at >= len(self.summaries[shard]) or not judge.monitors:
                 return
             for decided in judge.apply(at, decode_part(self.summaries[shard][at])):
-                assert isinstance(decided, DriftEvent)
+                assert isinstance(decided, DriftEvent | Incident)
                 events.append(decided)
 
     def new1(self, p: int) -> Stage1:
         return Stage1(self.plans, p, self.committed[p] or 0)
 
-    def new2(self, shard: int) -> tuple[Judge, list[DriftEvent]]:
+    def new2(self, shard: int) -> tuple[Judge, list[DriftEvent | Incident]]:
         judge = Judge(self.plans, shard)
         assert judge.restore(self.snapshots) == []
         return judge, []
@@ -347,22 +347,22 @@ class World:
     def contradictions(self) -> int:
         return sum(s.counts.contradictions for j in self.owners() for m in j.monitors.values() for s in m.streams)
 
-    def events(self) -> dict[str, DriftEvent]:
+    def events(self) -> dict[str, DriftEvent | Incident]:
         """Published events by id; the same id must always say the same."""
-        found: dict[str, DriftEvent] = {}
+        found: dict[str, DriftEvent | Incident] = {}
         for event in self.published:
             assert found.setdefault(event.id, event) == event, "one id, two events"
         return found
 
 
-def replayed(world: World) -> dict[str, DriftEvent]:
+def replayed(world: World) -> dict[str, DriftEvent | Incident]:
     """What a fresh judge makes of the summaries logs."""
     found = {}
     for shard, log in enumerate(world.summaries):
         judge = Judge(world.plans, shard)
         for offset, data in enumerate(log):
             for decided in judge.apply(offset, decode_part(data)):
-                assert isinstance(decided, DriftEvent)
+                assert isinstance(decided, DriftEvent | Incident)
                 found[decided.id] = decided
     return found
 
@@ -402,7 +402,7 @@ def oracle(schedule: Schedule) -> Mapping[tuple[str, str, int], tuple[float, int
     return sealed
 
 
-def told(schedule: Schedule, events: Mapping[str, DriftEvent]) -> dict:
+def told(schedule: Schedule, events: Mapping[str, DriftEvent | Incident]) -> dict:
     """Published events in the oracle's form."""
     return {
         (e.monitor, e.version, e.window_start_ms // schedule.pane_ms): (
@@ -411,6 +411,7 @@ def told(schedule: Schedule, events: Mapping[str, DriftEvent]) -> dict:
             tuple((r.partition, r.from_offset, r.to_offset) for r in e.ranges),
         )
         for e in events.values()
+        if isinstance(e, DriftEvent)
     }
 
 
