@@ -52,7 +52,11 @@ def run(*, quick: bool) -> Report:
     seeds = 3 if quick else 20
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        opened = [e for e in replay(stream, reference, folder / "events.jsonl") if e["status"] == "opened"]
+        opened = [
+            e
+            for e in replay(stream, reference, folder / "events.jsonl")
+            if e["kind"] == "drift" and e["status"] == "opened"
+        ]
         table = csv.read_csv(reference)
         episodes = [len(replay(*split(table, seed, folder), folder / "split.jsonl")) for seed in range(seeds)]
     rows = [(e["column"], max(r["to_offset"] for r in e["evidence"]["ranges"]) - CHANGE) for e in opened]

@@ -99,7 +99,7 @@ class RecentRows:
         share = current[segment].sum() / max(1, current[""].sum())
         mine = self.folded(own.reference_counts())
         scaled = mine * (share * self._reference.sum() / max(1, mine.sum()))
-        return np.maximum(self._reference - np.rint(scaled).astype(np.int64), 0)
+        return np.asarray(np.maximum(self._reference - np.rint(scaled).astype(np.int64), 0), np.int64)
 
     def explanation(
         self, column: int, what: str, tick: int, references: Mapping[str, Profile | None], struck: set[str]

@@ -137,7 +137,7 @@ class Deployment:
     def events(self) -> dict[str, Decided]:
         """What was published so far, by id; the same id must always come with the same bytes."""
         found: dict[str, bytes] = {}
-        for topic in (self.config.topics.drift, self.config.topics.retrain):
+        for topic in (self.config.topics.drift, self.config.topics.incidents, self.config.topics.retrain):
             for message in self.broker.read(topic):
                 value = message.value() or b""
                 event = published(value)
@@ -162,13 +162,15 @@ class Deployment:
 
 
 def published(value: bytes) -> Decided:
-    """An event or trigger in either framing; its registry id is that of the schema in the package."""
+    """An event in either framing; its registry id is that of the schema in the package."""
     if value[:1] != b"\0":
         return decode_event(value)
-    try:
-        return decode_event(value, contract("DriftEvent"))
-    except DecodeError:
-        return decode_event(value, contract("RetrainTrigger"))
+    for name in ("Incident", "DriftEvent"):
+        try:
+            return decode_event(value, contract(name))
+        except DecodeError:
+            continue
+    return decode_event(value, contract("RetrainTrigger"))
 
 
 def reference(monitor: str) -> Profile:

@@ -22,7 +22,7 @@ from driftbus.schemas.codec import decode_event, decode_message
 from driftbus.schemas.config import Config
 from driftbus.schemas.contracts import contract
 from driftbus.schemas.errors import DecodeError
-from driftbus.schemas.events import DeadLetter, DriftEvent, Group, RetrainTrigger, SummaryPart
+from driftbus.schemas.events import DeadLetter, DriftEvent, Group, Published, RetrainTrigger, SummaryPart
 from driftbus.schemas.framing import by_id, frame
 from driftbus.stream.worker.deadletter import read_dead_letter
 from driftbus.stream.worker.topics import create_topics
@@ -200,7 +200,7 @@ def counted(
     return total
 
 
-def event_of(value: bytes) -> DriftEvent | RetrainTrigger:
+def event_of(value: bytes) -> Published:
     """An event or trigger in either framing; its registry id is that of the schema in the package."""
     if value[:1] != b"\0":
         return decode_event(value)

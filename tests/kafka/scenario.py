@@ -26,7 +26,7 @@ from driftbus.detectors.reference import CategoryData, NumericData, build_profil
 from driftbus.schemas.codec import decode_event
 from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import BatchDecoder, no_headers
-from driftbus.schemas.events import DriftEvent, RetrainTrigger
+from driftbus.schemas.events import Published, RetrainTrigger
 from driftbus.schemas.registry import open_resolver
 from driftbus.stream.driver import Driver
 from driftbus.stream.plan import build_plans
@@ -208,7 +208,7 @@ class Scenario:
         thread.start()
         return thread
 
-    def expected(self) -> dict[str, DriftEvent | RetrainTrigger]:
+    def expected(self) -> dict[str, Published]:
         """By id, what the records produced so far must lead to."""
         stream = self.config.monitors[MONITOR].predictions
         assert stream is not None
@@ -224,10 +224,10 @@ class Scenario:
                 decided += driver.feed(self.source, partition, decoded.block, offsets, never, decoded.good).decided
         return {event.id: event for event in decided}
 
-    def published(self) -> dict[str, DriftEvent | RetrainTrigger]:
-        """By id, what stands on the drift and retrain topics; the same id must always say the same."""
-        found: dict[str, DriftEvent | RetrainTrigger] = {}
-        for topic in (self.config.topics.drift, self.config.topics.retrain):
+    def published(self) -> dict[str, Published]:
+        """By id, what stands on the drift, incidents and retrain topics; the same id must always say the same."""
+        found: dict[str, Published] = {}
+        for topic in (self.config.topics.drift, self.config.topics.incidents, self.config.topics.retrain):
             for message in self.kafka.read(topic):
                 event = decode_event(message.value() or b"")
                 assert found.setdefault(event.id, event) == event, "one id, two events"

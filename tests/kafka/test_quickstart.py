@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from driftbus.schemas.events import DriftEvent, RetrainTrigger
+from driftbus.schemas.events import DriftEvent, Published, RetrainTrigger
 from harness.broker import Broker
 from harness.process import Child, free_ports, wait_for
 from harness.registry import Registry
@@ -139,7 +139,7 @@ class User:
     def triggers(self) -> list[RetrainTrigger]:
         return [e for e in self._events("driftbus.retrain") if isinstance(e, RetrainTrigger)]
 
-    def _events(self, topic: str) -> list[DriftEvent | RetrainTrigger]:
+    def _events(self, topic: str) -> list[Published]:
         return [event_of(message.value() or b"") for message in self.kafka.read(topic)]
 
 

@@ -290,13 +290,17 @@ def test_events_to_a_file_and_no_event_lost(
 @pytest.mark.parametrize("more", [[], ["--every", "1s"]])
 def test_car_loan(capsys: pytest.CaptureFixture[str], more: Sequence[str]) -> None:
     _, said, events = replay(capsys, ANALYSIS, "--reference", REFERENCE, *more)
-    opened = {e["column"]: e for e in events if e.get("status") == "opened"}
+    opened = {e["column"]: e for e in events if e["kind"] == "drift" and e["status"] == "opened"}
     assert set(opened) == DRIFTING
     for event in opened.values():
         (evidence,) = event["evidence"]["ranges"]
         assert 25_000 <= evidence["to_offset"] <= 26_500
     assert "repaid (only in car_loan_reference.csv.gz: the label?)" in said
     assert "id (unique)" in said
+    (incident,) = {event["incident_id"] for event in events if event["kind"] == "incident"}
+    last = [event for event in events if event["kind"] == "incident"][-1]
+    assert {member["column"] for member in last["members"]} == DRIFTING
+    assert last["incident_id"] == incident
     assert [event["kind"] for event in events].count("retrain") == 1
 
 

@@ -34,7 +34,7 @@ def test_series_go_with_their_monitor_and_partition() -> None:
     metrics = Metrics(registry)
     for monitor in ("a", "b"):
         metrics.panes.labels(monitor, "predictions").inc()
-        metrics.show_open(monitor, ["minor", "minor"])
+        metrics.show_open(monitor, ["minor", "minor"], ["minor"])
         metrics.show_columns(monitor, "predictions", {"c": ColumnState(1.0, "minor", 0.5)})
     metrics.lag.labels("t", 0).set(1)
     metrics.lag.labels("t", 1).set(1)
@@ -44,6 +44,7 @@ def test_series_go_with_their_monitor_and_partition() -> None:
     left = {s.labels["monitor"] for m in registry.collect() for s in m.samples if "monitor" in s.labels}
     assert left == {"b"}
     assert registry.get_sample_value("driftbus_open_episodes", {"monitor": "b", "severity": "minor"}) == 2
+    assert registry.get_sample_value("driftbus_incidents_open", {"monitor": "b", "severity": "minor"}) == 1
 
 
 def test_worst_of_each_figure() -> None:
