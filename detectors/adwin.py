@@ -41,6 +41,7 @@ from driftbus.detectors.adwin_kernel import (
     WIDTH,
     WINDOW_FIELDS,
     long_run_variance,
+    long_run_variances,
     step,
 )
 
@@ -74,7 +75,7 @@ class AdwinAlarm:
     Args:
         score: which.
         statistic, threshold: difference of the means at the cut that exceeds its threshold most, and that.
-        p_value: bound on the probability of such a difference without change, at one check.
+        p_value: bound on the probability of such a difference without change, at one check; None: unknown.
         before_n, before_mean, after_n, after_mean: the two sides of the most likely cut.
         variance: of a value, or long-run if that is larger.
         since, since_low, since_high: tick of the most likely cut, and of the likely ones.
@@ -83,7 +84,7 @@ class AdwinAlarm:
     score: int
     statistic: float
     threshold: float
-    p_value: float
+    p_value: float | None
     before_n: float
     before_mean: float
     after_n: float
@@ -172,6 +173,10 @@ class AdwinBank:
     def variance(self, score: int, n: float) -> float:
         """Variance that a mean of n values has, times n: with autocorrelation more than that of a value."""
         return float(long_run_variance(self._scales, self._static, score, self._window, self._rules, n, self._steps))
+
+    def variances(self, n: float, out: NDArray[np.float64]) -> None:
+        """Write `variance` of means of n values of every score, float64[s]."""
+        long_run_variances(self._scales, self._static, self._window, self._rules, n, self._steps, out)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The state, by name."""

@@ -92,6 +92,21 @@ def long_run_variance(
 
 
 @kernel
+def long_run_variances(
+    scales: NDArray[np.float64],
+    static: NDArray[np.float64],
+    window: NDArray[np.float64],
+    rules: NDArray[np.float64],
+    n: float,
+    scratch: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """`long_run_variance` of every score."""
+    for i in range(out.size):
+        out[i] = long_run_variance(scales, static, i, window, rules, n, scratch)
+
+
+@kernel
 def _variances(window: NDArray[np.float64], i: int) -> tuple[float, float]:
     v = window[i, M2] / window[i, WIDTH] if window[i, WIDTH] > 0 else 0.0
     w = window[i, OWN_M2] / window[i, SEEN] if window[i, SEEN] > 0 else 0.0

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from driftbus.detectors import psi
 from driftbus.detectors.adwin import AdwinAlarm, AdwinBank
+from driftbus.detectors.cusum import CusumBank
 from driftbus.detectors.distancebank import LEAST, DistanceBank
 from driftbus.detectors.distances import psi_of_shares
 from driftbus.detectors.episodes import Evidence
@@ -25,12 +26,18 @@ ADWIN, RATE, FIRST_PSI = 0, 1, 2
 def detector_names(settings: Settings) -> tuple[str, ...]:
     """Names of the detectors, by number."""
     windowed = ("psi", *distances_on(settings))
-    return ("adwin", "rate", *(f"{name}_{size}" for name in windowed for size in settings.psi_windows))
+    windows = (f"{name}_{size}" for name in windowed for size in settings.psi_windows)
+    return ("adwin", "rate", *windows, *sums_on(settings))
 
 
 def distances_on(settings: Settings) -> tuple[str, ...]:
     """The distances beside the index that are on, in the order of their banks."""
     return tuple(name for name in LEAST if name in settings.detectors)
+
+
+def sums_on(settings: Settings) -> tuple[str, ...]:
+    """The cumulative sums that are on, in the order of their banks."""
+    return tuple(name for name in ("cusum", "page_hinkley") if name in settings.detectors)
 
 
 class Evidences:
@@ -43,6 +50,10 @@ class Evidences:
         windows: series 0..c-1 are the columns' coarse counts, c..c+s-1 the scores' sums.
         index: the population stability index of the columns.
         distances: the other distances that are on.
+        sums: the cumulative sums that are on.
+
+    Attributes:
+        sequential: numbers of the detectors that watch scores and tell change points.
     """
 
     def __init__(
@@ -53,9 +64,13 @@ class Evidences:
         windows: SlidingWindows,
         index: psi.PsiBank,
         distances: Sequence[DistanceBank] = (),
+        sums: Sequence[CusumBank] = (),
     ) -> None:
         self._table, self._settings = table, settings
         self._bank, self._windows, self._index, self._distances = bank, windows, index, tuple(distances)
+        self._sums = tuple(sums)
+        after = len(detector_names(settings)) - len(self._sums)
+        self.sequential = (ADWIN, *range(after, after + len(self._sums)))
         self._columns = table.first.size
         n = np.maximum(table.ref_n, 1.0)
         self.reference_mean: NDArray[np.float64] = table.ref_sum / n
@@ -86,15 +101,20 @@ class Evidences:
         nearer = reference + copysign(max(0.0, abs(mean - reference) - error), mean - reference)
         return self.effect(score, nearer, n, variance)
 
-    def of_alarm(self, alarm: AdwinAlarm) -> Evidence | None:
-        """Evidence of a mean that changed; None if it only came back to the reference."""
+    def of_alarm(self, alarm: AdwinAlarm, bank: int = 0) -> Evidence | None:
+        """Evidence of a mean that changed; None if it only came back to the reference.
+
+        Args:
+            alarm: what was found.
+            bank: place of its detector in `sequential`.
+        """
         score = self._table.scores[alarm.score]
         shift = alarm.after_mean - float(self.reference_mean[alarm.score])
         change = alarm.after_mean - alarm.before_mean
         if abs(shift) <= 0.5 * abs(change):
             return None
         return Evidence(
-            detector=ADWIN,
+            detector=self.sequential[bank],
             what=score.what,
             direction="up" if shift > 0 else "down",
             score=alarm.score,
@@ -205,10 +225,11 @@ class Evidences:
         In ADWIN's own window, or in a sliding window that lies wholly after the last alarm: the
         mean's upper confidence bound is within half of the shift, and its effect negligible.
         """
-        settings, seen = self._settings, self._bank.seen(score)
+        settings, own = self._settings, self._bank.seen(score)
+        seen = min([own, *(bank.seen(score) for bank in self._sums)])
         if seen < settings.close_values:
             return False
-        samples = [(seen, self._bank.recent_mean(score))]
+        samples = [(seen, self._bank.recent_mean(score))] if own == seen else []
         for window in range(self._windows.n.shape[0]):
             n = float(self._windows.n[window, self._columns + score])
             if 0 < n <= seen:

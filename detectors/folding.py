@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from driftbus.detectors.episodes import EpisodeBook, Evidence
-from driftbus.detectors.evidence import ADWIN, Evidences
+from driftbus.detectors.evidence import Evidences
 from driftbus.detectors.psi import PsiBank
 from driftbus.detectors.scores import ScoreTable
 from driftbus.detectors.settings import Settings
@@ -69,14 +69,14 @@ class Folding:
 
     def _take(self, number: int, tick: int, evidence: list[Evidence]) -> Transition | None:
         is_open = self._book.severity(number) > 0
-        # opening: a change point first (ADWIN gives one), then the larger effect
-        primary = max(evidence, key=lambda e: (not is_open and e.detector == ADWIN, e.effect))
+        # opening: a change point first (detectors of scores give one), then the larger effect
+        primary = max(evidence, key=lambda e: (not is_open and e.detector in self._evidences.sequential, e.effect))
         largest = max(e.least_effect if is_open else e.effect for e in evidence)
         if not is_open:
             primary = replace(primary, effect=largest)
         transition = self._book.take(number, tick, primary, self._settings.severity(largest))
         for e in evidence:
-            if e.detector == ADWIN and not self._book.shift[e.score]:
+            if e.detector in self._evidences.sequential and not self._book.shift[e.score]:
                 self._book.shift[e.score] = (e.current_value or 0.0) - self._evidences.reference_mean[e.score]
         return transition
 

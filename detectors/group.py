@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from driftbus.detectors import psi
 from driftbus.detectors.adwin import AdwinBank, AdwinRules
+from driftbus.detectors.cusum import CusumBank, cusum_reference
 from driftbus.detectors.distancebank import DistanceBank
 from driftbus.detectors.episodes import SEVERITIES, EpisodeBook, Evidence, OpenEpisode
-from driftbus.detectors.evidence import Evidences, detector_names, distances_on
+from driftbus.detectors.evidence import Evidences, detector_names, distances_on, sums_on
 from driftbus.detectors.folding import Folding
 from driftbus.detectors.histogram import Illustrator
 from driftbus.detectors.nulls import LAWS, STATIC
@@ -74,6 +75,10 @@ class GroupDetector:
             )
             for name in distances_on(settings)
         }
+        self._cumulated = {
+            name: CusumBank(name == "page_hinkley", *cusum_reference(profile, settings), self._bank)
+            for name in sums_on(settings)
+        }
         self._volume = VolumeWatch(settings.pane_ms, settings.volume_alpha)
         self._book = EpisodeBook(
             [column.name for column in profile.columns],
@@ -82,8 +87,9 @@ class GroupDetector:
             [score.category for score in table.scores],
         )
         self._evidences = Evidences(
-            table, settings, self._bank, self._windows, self._index, tuple(self._distances.values())
-        )
+            table, settings, self._bank, self._windows, self._index,
+            tuple(self._distances.values()), tuple(self._cumulated.values()),
+        )  # fmt: skip
         self._folding = Folding(table, settings, self._book, self._evidences, self._windows, self._index)
         self._illustrator = Illustrator(profile, table, settings.psi_bins, coarse, self._windows, self._index)
         self._tick = np.full(1, -1, np.int64)
@@ -134,6 +140,11 @@ class GroupDetector:
             for window, column in zip(*np.nonzero(self._index.opened), strict=True):
                 evidence = self._evidences.of_index(tick, int(window), int(column))
                 found.setdefault(2 * int(column), []).append(evidence)
+        for place, sums_bank in enumerate(self._cumulated.values(), 1):
+            for alarm in sums_bank.update(tick, n, sums):
+                evidence = self._evidences.of_alarm(alarm, place)
+                if evidence is not None:
+                    found.setdefault(self._folding.episode_of(alarm.score), []).append(evidence)
         for number, bank in enumerate(self._distances.values()):
             if bank.update(*pane):
                 for window, column in zip(*np.nonzero(bank.opened), strict=True):
@@ -194,6 +205,7 @@ class GroupDetector:
         return (
             ("adwin", self._bank), ("windows", self._windows), ("psi", self._index),
             ("volume", self._volume), ("episodes", self._book), *self._distances.items(),
+            *self._cumulated.items(),
         )  # fmt: skip
 
     def _fingerprint(self) -> str:

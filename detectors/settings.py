@@ -16,6 +16,7 @@ class Settings:
 
     Args:
         pane_ms: length of a pane.
+        cusum_rate: false alarms per value and column of each kind of cumulative sum.
         detectors: which are on; names of `driftbus.schemas.config.Detector`.
         divisor: see `driftbus.detectors.budget`.
         delta_location: level of ADWIN on the location score of a column.
@@ -67,6 +68,7 @@ class Settings:
     range: bool = False
     volume_alpha: float = 1e-6
     detectors: tuple[str, ...] = ("adwin", "psi")
+    cusum_rate: float = 1e-7
 
     @classmethod
     def from_config(cls, config: DetectionConfig, columns: int, pane_ms: int) -> Settings:
@@ -79,7 +81,7 @@ class Settings:
         """
         return cls(
             pane_ms=pane_ms,
-            divisor=divisor(config.false_alarms_per_week, columns, config.events_per_second),
+            divisor=divisor(config.false_alarms_per_week, columns, config.events_per_second, set(config.detectors)),
             psi_windows=tuple(sorted(set(config.windows))),
             psi_min=config.psi_min,
             range=config.range,

@@ -164,7 +164,7 @@ class LearnConfig(_Model):
     )
 
 
-Detector = Literal["adwin", "psi", "ks", "js", "hellinger", "wasserstein", "chi2", "tv"]
+Detector = Literal["adwin", "psi", "ks", "js", "hellinger", "wasserstein", "chi2", "tv", "cusum", "page_hinkley"]
 """Detectors of distributions; docs/detectors has a page of each."""
 
 
@@ -198,7 +198,7 @@ class DetectionConfig(_Model):
 
     @model_validator(mode="after")
     def _something_decides(self) -> DetectionConfig:
-        if not self.windows and "adwin" not in self.detectors:
+        if not self.windows and not {"adwin", "cusum", "page_hinkley"} & set(self.detectors):
             raise ValueError("these detectors look at windows: write windows: [1000, 5000], or add adwin to detectors")
         return self
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from benchmarks import pictures
+from driftbus.detectors.episodes import ASPECTS, WHATS
 from driftbus.schemas.config import Config, Detector, format_duration
 from driftbus.schemas.configfile import ENVIRONMENT, config_json_schema, read_config
 from driftbus.schemas.contracts import contract
@@ -128,7 +129,8 @@ def test_every_detector_and_what_it_finds_has_a_page() -> None:
     index = (ROOT / "docs/detectors/README.md").read_text().split("\n## ", 1)[0]
     rows = re.findall(r"^\| (`[^|]*) \|.*\[([\w-]+\.md)\]", index, re.MULTILINE)
     named = {name for names, _ in rows for name in re.findall(r"`(\w+)`", names)}
-    assert {*get_args(Detector)} - {"adwin"} <= named, "the index of docs/detectors has no row of it"
+    needed = {*get_args(Detector), *WHATS, *ASPECTS} - {"", "quality", "distribution"}
+    assert needed <= named, f"the index of docs/detectors has no row of {needed - named}"
     assert {page for _, page in rows} == {page.name for page in DETECTORS}, "index and pages differ"
 
 

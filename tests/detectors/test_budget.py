@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from driftbus.detectors.budget import divisor
+from driftbus.detectors.budget import divisor, false_alarms_per_million
 from driftbus.detectors.settings import Settings
-from driftbus.schemas.config import DetectionConfig
+from driftbus.schemas.config import DetectionConfig, Detector
+
+
+def test_more_detectors_divide_further_and_in_any_order() -> None:
+    alone = divisor(1, 10, 10, ("adwin", "psi"))
+    assert alone == divisor(1, 10, 10) == divisor(1, 10, 10, {"psi", "adwin"})
+    more = divisor(1, 10, 10, ("adwin", "psi", "ks", "cusum"))
+    assert more / alone == pytest.approx(0.72 / 0.6)
+    assert false_alarms_per_million(get_args(Detector)) <= 1
+    assert divisor(1, 10, 10, ("ks",)) >= 1
 
 
 def test_one_false_alarm_a_week_at_ten_events_a_second_divides_by_about_four_times_the_columns() -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import driftbus.detectors
-from driftbus.detectors.adwin import AdwinBank
+from driftbus.detectors.adwin import AdwinBank, AdwinRules
+from driftbus.detectors.cusum import CusumBank
 from driftbus.detectors.distancebank import LEAST, DistanceBank
 from driftbus.detectors.group import GroupDetector
 from driftbus.detectors.profile import Profile
@@ -203,6 +204,26 @@ def distance(name: str) -> tuple[Callable[[], Windowed], Callable[..., object]]:
     )
 
 
+class Summed:
+    """Cumulative sums of two scores, and the bank that knows their variances."""
+
+    def __init__(self, *, running: bool) -> None:
+        self.variances = AdwinBank(np.array([0.002, 0.1]), AdwinRules(alarms=False))
+        moments = np.array([[500.0, 500.0], [0.0, 0.2], [1.0, 2.0]])
+        self.bank = CusumBank(running, moments, np.full((2, 2), 8.0), self.variances)
+
+    def update(self, tick: int, x: NDArray[np.float64]) -> object:
+        self.variances.update(tick, np.full(2, 3.0), x, x * x)
+        return self.bank.update(tick, np.full(2, 3.0), x)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return self.bank.arrays() | {f"variances_{name}": array for name, array in self.variances.arrays().items()}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self.bank.restore(arrays)
+        self.variances.restore({name: arrays[f"variances_{name}"] for name in self.variances.arrays()})
+
+
 # Whatever keeps state stands here: its name (a detector's as in the configuration), how one is made, how it is fed
 # with two values a pane. `test_the_battery_is_complete` tells what was forgotten.
 PARTS: dict[str, tuple[Callable[[], Part], Callable[..., object]]] = {
@@ -215,6 +236,8 @@ PARTS: dict[str, tuple[Callable[[], Part], Callable[..., object]]] = {
         lambda part, i, x: part.update(i, x),
     ),
     **{name: distance(name) for name in LEAST},
+    "cusum": (lambda: Summed(running=False), lambda part, i, x: part.update(i, x)),
+    "page_hinkley": (lambda: Summed(running=True), lambda part, i, x: part.update(i, x)),
     "windows": (
         lambda: SlidingWindows((10, 50), np.array([1, 1])),
         lambda part, i, x: (part.update(i, np.array([1.0, i % 3]), x), part.judged.tolist(), part.sums.tolist()),
