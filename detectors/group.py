@@ -27,6 +27,7 @@ from driftbus.detectors.sketches import Sketches
 from driftbus.detectors.state import pack, select, unpack
 from driftbus.detectors.verdict import ColumnView, Transition
 from driftbus.detectors.volume import VolumeChange, VolumeWatch
+from driftbus.detectors.watches import Watches
 from driftbus.detectors.windows import SlidingWindows
 from driftbus.schemas.kernel import kernel
 
@@ -79,6 +80,7 @@ class GroupDetector:
             name: CusumBank(name == "page_hinkley", *cusum_reference(profile, settings), self._bank)
             for name in sums_on(settings)
         }
+        self._watches = Watches(profile, settings)
         self._volume = VolumeWatch(settings.pane_ms, settings.volume_alpha)
         self._book = EpisodeBook(
             [column.name for column in profile.columns],
@@ -110,7 +112,8 @@ class GroupDetector:
             sketches: of the pane, None when none were taken.
 
         Returns:
-            Episodes that opened, escalated or closed: volume first, then in the order of the columns.
+            Episodes that opened, escalated or closed: volume first, then the other watches, then in the order of
+            the columns.
 
         Raises:
             ValueError: the tick does not increase.
@@ -119,6 +122,7 @@ class GroupDetector:
             raise ValueError(f"pane {tick} after pane {self._tick[0]}")
         self._tick[0] = tick
         transitions = [_of_volume(change) for change in self._volume.update(tick, rows)]
+        transitions += self._watches.update(tick, rows, sketches)
         if rows <= 0:
             return transitions
         columns = self._valid.size
@@ -153,12 +157,12 @@ class GroupDetector:
         return transitions + [self._illustrator.illustrated(t) for t in self._folding.fold(tick, found)]
 
     def open_episodes(self) -> list[OpenEpisode]:
-        """The open episodes: volume first, then in the order of the columns."""
+        """The open episodes: volume first, then the other watches, then in the order of the columns."""
         volume = []
         if self._volume.severity:
             severity, opened, since = self._volume.severity, self._volume.opened_tick, self._volume.since_tick
             volume.append(OpenEpisode("", "volume", SEVERITIES[severity], "volume", 0.0, opened, since))
-        return volume + self._book.open_episodes()
+        return volume + self._watches.open_episodes() + self._book.open_episodes()
 
     def views(self) -> list[ColumnView]:
         """The present state of each column, for eyes only."""
@@ -206,6 +210,7 @@ class GroupDetector:
             ("adwin", self._bank), ("windows", self._windows), ("psi", self._index),
             ("volume", self._volume), ("episodes", self._book), *self._distances.items(),
             *self._cumulated.items(),
+            *self._watches.parts(),
         )  # fmt: skip
 
     def _fingerprint(self) -> str:

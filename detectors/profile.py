@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, cast, get_args
 
@@ -43,6 +43,28 @@ class LongRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Distinct:
+    """How many different values windows of the reference hold, see `driftbus.detectors.distinct`.
+
+    Args:
+        values: values of a window.
+        expected: different values expected in a random draw of so many.
+        variance: bound on the variance of their number.
+        least, greatest: in windows of successive rows, and `expected`.
+        top: share of the most frequent value, 0 to 1.
+        run: longest run of one value in rows in time order, 0 if they were in no order.
+    """
+
+    values: int
+    expected: float
+    variance: float
+    least: float
+    greatest: float
+    top: float
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnProfile:
     """Reference of one column.
 
@@ -58,6 +80,7 @@ class ColumnProfile:
         nulls: reference rows without a value.
         invalid: reference rows with NaN, infinity or a value of the wrong type.
         longrun: autocorrelation of the scores, empty if the rows were in no order or show none.
+        distinct: numbers of different values; None: they are not watched.
     """
 
     name: str
@@ -71,6 +94,7 @@ class ColumnProfile:
     nulls: int
     invalid: int
     longrun: tuple[LongRun, ...] = ()
+    distinct: Distinct | None = None
 
     @property
     def bins(self) -> int:
@@ -342,6 +366,7 @@ def _column_to_dict(column: ColumnProfile) -> dict[str, Any]:
             {"score": r.score, "lengths": list(r.lengths), "variances": list(r.variances), "freedom": list(r.freedom)}
             for r in column.longrun
         ],
+        **({} if column.distinct is None else {"distinct": asdict(column.distinct)}),
     }
 
 
@@ -361,7 +386,17 @@ def _column_from_dict(data: Mapping[str, Any]) -> ColumnProfile:
             LongRun(str(r["score"]), _floats(r["lengths"]), _floats(r["variances"]), _floats(r["freedom"]))
             for r in data["longrun"]
         ),
+        distinct=_distinct_from_dict(data.get("distinct")),
     )
+
+
+def _distinct_from_dict(data: Mapping[str, Any] | None) -> Distinct | None:
+    if data is None:
+        return None
+    expected, variance, least, greatest, top = (
+        float(data[name]) for name in ("expected", "variance", "least", "greatest", "top")
+    )
+    return Distinct(int(data["values"]), expected, variance, least, greatest, top, int(data["run"]))
 
 
 def _floats(values: Any) -> tuple[float, ...]:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbus.detectors.distinct import distinct_of
 from driftbus.detectors.ordered import longrun_of_rows
 from driftbus.detectors.profile import ColumnProfile, Kind, Profile, Role, RowsSample
+from driftbus.detectors.sketches import marked
 from driftbus.schemas.hashing import scattered
 
 BINS = 64
@@ -164,7 +166,13 @@ def _numeric(
         nulls=int(counts[edges.size + 3]),
         invalid=int(counts[edges.size + 4]),
     )
+    column = replace(column, distinct=distinct_of(_numeric_codes(column, valid, cells[finite]), ordered=ordered))
     return replace(column, longrun=longrun_of_rows(column, cells)) if ordered else column
+
+
+def _numeric_codes(column: ColumnProfile, valid: NDArray[np.float64], cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Codes of what sampled values of the column are told apart by."""
+    return np.unique(valid, return_inverse=True)[1] if marked(column) else cells
 
 
 def _sample(profiles: Sequence[ColumnProfile], data: Sequence[NumericData | CategoryData]) -> RowsSample | None:
@@ -202,6 +210,7 @@ def _categorical(name: str, values: list[str | None], role: Role, ordered: bool,
     names = [None if value is None else str(value) for value in values]
     found = Counter(value for value in names if value is not None)
     ranked = sorted(found, key=lambda value: (-found[value], value))
+    number = {value: i for i, value in enumerate(ranked)}
     kept, rest = ranked[:MOST_CATEGORIES], ranked[MOST_CATEGORIES:]
     nulls = len(names) - sum(found.values())
     column = ColumnProfile(
@@ -216,6 +225,8 @@ def _categorical(name: str, values: list[str | None], role: Role, ordered: bool,
         nulls=nulls,
         invalid=invalid,
     )
+    codes = np.array([number[value] for value in names if value is not None], np.int64)
+    column = replace(column, distinct=distinct_of(codes, ordered=ordered))
     if not ordered:
         return column
     place = {value: i for i, value in enumerate(kept)}

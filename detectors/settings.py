@@ -40,6 +40,7 @@ class Settings:
         moderate, severe: effects (index units) from which an episode is called so.
         range: whether leaving the reference's range raises an alarm on every numeric column.
         volume_alpha: level of one hour's judgement of the rate of records.
+        watch_alpha: level of one look at distinct values or at repeated ids.
     """
 
     pane_ms: int
@@ -67,6 +68,7 @@ class Settings:
     severe: float = 0.25
     range: bool = False
     volume_alpha: float = 1e-6
+    watch_alpha: float = 1e-6
     detectors: tuple[str, ...] = ("adwin", "psi")
     cusum_rate: float = 1e-7
 

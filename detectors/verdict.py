@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import log
 
 from driftbus.schemas.events import Histogram
+
+
+def share_effect(before: float, after: float) -> float:
+    """Size of a change of a share in PSI units: the index of yes and no, both at least a thousandth."""
+    p, q = (min(max(share, 0.001), 0.999) for share in (before, after))
+    return (q - p) * log(q * (1 - p) / (p * (1 - q)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +22,14 @@ class Transition:
     Times are pane numbers (ticks); the judge turns them into milliseconds and source offsets.
 
     Args:
-        column: column of the profile, or "" for the group as a whole (volume).
-        aspect: ``distribution``, ``quality`` or ``volume``; an episode belongs to (column, aspect).
+        column: column of the profile, or "" for the group as a whole (volume, duplicates, freshness).
+        aspect: ``distribution``, ``quality``, ``cardinality``, ``volume``, ``duplicates`` or ``freshness``; an episode
+            belongs to (column, aspect).
         status: ``opened``, ``escalated``, ``changed`` or ``closed``.
         severity: ``minor``, ``moderate`` or ``severe``.
-        detector: ``adwin``, ``psi_1000``, ``psi_5000``, ``volume``, ...
+        detector: ``adwin``, ``psi_1000``, ``psi_5000``, ``cardinality``, ``volume``, ...
         what: ``shift``, ``spread``, ``shape``, ``category``, ``nulls``, ``invalid``, ``unseen``,
-            ``range`` or ``volume``.
+            ``range``, ``distinct``, ``stuck``, ``volume``, ``duplicates`` or ``freshness``.
         direction: ``up``, ``down`` or "".
         statistic, threshold: the detector's own; an alarm is statistic > threshold.
         p_value: bound on the probability of such a statistic without drift, None if there is none.

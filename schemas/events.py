@@ -133,9 +133,9 @@ class DriftEvent:
         episode_id: the same for all events of one episode.
         status: ``opened``, ``escalated``, ``changed`` or ``closed``.
         severity: ``minor``, ``moderate`` or ``severe``.
-        aspect: ``distribution``, ``quality`` or ``volume``.
+        aspect: ``distribution``, ``quality``, ``cardinality``, ``volume``, ``duplicates`` or ``freshness``.
         what: ``shift``, ``spread``, ``shape``, ``category``, ``nulls``, ``invalid``, ``unseen``,
-            ``range`` or ``volume``.
+            ``range``, ``distinct``, ``stuck``, ``volume``, ``duplicates`` or ``freshness``.
         direction: ``up``, ``down`` or "".
         statistic, threshold: the detector's own; an alarm is statistic > threshold.
         p_value: bound on the probability of such a statistic without drift; None if the detector has none.

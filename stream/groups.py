@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from driftbus.detectors.episodes import OpenEpisode
 from driftbus.detectors.group import GroupDetector
-from driftbus.detectors.profile import Profile
+from driftbus.detectors.profile import ColumnProfile, Profile
 from driftbus.detectors.sketches import Sketches, SketchShape, merged
 from driftbus.detectors.summary import Unseen, merge_unseen, unpack_counts
 from driftbus.detectors.verdict import ColumnView, Transition
 from driftbus.schemas.errors import StateError
 from driftbus.schemas.events import DriftEvent, Entry, Group, OffsetRange
 from driftbus.stream.plan import MonitorPlan, StreamPlan
+from driftbus.stream.sentences import sentence
 
 _MARKS_PER_LEVEL = 8
 _LEVELS = 24
@@ -218,6 +219,9 @@ class GroupJudge:
         """What the group is compared with."""
         return self._given or self._stream.profile.recounted(self._learned.counts, self._learned.rows)
 
+    def _column(self, t: Transition) -> ColumnProfile | None:
+        return self._stream.profile.column(t.column) if t.column else None
+
     def _event(self, tick: int, t: Transition, content: GroupPane | None) -> DriftEvent:
         pane_ms, profile_id = self._plan.pane_ms, self._stream.profile.profile_id
         group = self._group
@@ -262,49 +266,9 @@ class GroupJudge:
             histogram=t.histogram,
             curve=t.curve,
             distances=t.distances,
-            message=_sentence(t, self._unit(t), sorted(names, key=lambda name: (-names[name], name))),
+            message=sentence(t, self._column(t), sorted(names, key=lambda name: (-names[name], name))),
         )
-
-    def _unit(self, t: Transition) -> str:
-        """How a value is to be read: ``share``, ``score`` (in standard deviations of the reference) or ``rows``."""
-        if t.what == "volume":
-            return "rows"
-        column = self._stream.profile.column(t.column)
-        scored = column.kind == "numeric" and column.bins > 2 and t.what in _SCORED
-        return "score" if scored else "share"
 
 
 def _hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-
-_WHAT = {
-    "shift": "values have shifted {}",
-    "spread": "the spread has gone {}",
-    "shape": "the distribution has changed {}",
-    "category": "category shares have changed {}",
-    "nulls": "the share of nulls has gone {}",
-    "invalid": "the share of invalid values has gone {}",
-    "unseen": "unknown categories have come, their share has gone {}",
-    "range": "the share of values outside the reference's range has gone {}",
-    "volume": "the number of rows an hour has gone {}",
-}
-_SCORED = frozenset({"shift", "spread", "shape"})
-_FORMS = {"share": "{:.2%}", "score": "{:+.2f}σ", "rows": "{:,.0f}"}
-_DIGITS = {"share": 4, "score": 2, "rows": 0}
-
-
-def _sentence(t: Transition, unit: str, names: list[str]) -> str:
-    """What a person reads first."""
-    subject = t.column or "the stream"
-    if t.status == "closed":
-        return f"{subject}: over" if t.aspect == "volume" else f"{subject}: back to the reference"
-    told = f"the share of {t.category!r} has gone {{}}" if t.category else _WHAT[t.what]
-    text = f"{subject}: {told.format(t.direction).strip()}"
-    if t.reference_value is not None and t.current_value is not None:
-        # rounded first and with zero added, or a tiny negative number would read -0.00
-        values = (_FORMS[unit].format(round(v, _DIGITS[unit]) + 0.0) for v in (t.reference_value, t.current_value))
-        text += f", {' → '.join(values)}"
-    if names:
-        text += f" (among them {', '.join(repr(name) for name in names[:3])})"
-    return f"{text}; {t.severity}, {t.detector} {t.statistic:.3g} against {t.threshold:.3g}"

@@ -18,7 +18,8 @@ _WIDTH = 26
 _FULL_SCALE = 0.25
 _MOST_STABLE = 20
 _COLOURS = {"minor": "yellow", "moderate": "yellow", "severe": "red"}
-_RATES = ("nulls", "invalid", "unseen", "range")
+_RATES = ("nulls", "invalid", "unseen", "range", "duplicates")
+_COUNTS = ("volume", "distinct", "freshness")
 
 Place = Callable[[DriftEvent], str]
 """Since when, in the words of the source: a row, or a time."""
@@ -118,7 +119,7 @@ def _drifted(episodes: list[Episode], place: Place) -> str:
 def _size(event: DriftEvent) -> str:
     if event.what in _RATES and event.reference_value is not None and event.current_value is not None:
         return f"{event.reference_value:.1%} → {event.current_value:.1%}"
-    if event.what == "volume" and event.reference_value is not None and event.current_value is not None:
+    if event.what in _COUNTS and event.reference_value is not None and event.current_value is not None:
         return f"{event.reference_value:.3g} → {event.current_value:.3g}"
     return f"PSI {event.effect:.2f}"
 

@@ -170,6 +170,15 @@ PROFILE: dict[str, Any] = {
             "nulls": 1,
             "invalid": 0,
             "longrun": [{"score": "psi", "lengths": [32.0, 64.0], "variances": [1.5, 2.0], "freedom": [9.0, 7.5]}],
+            "distinct": {
+                "values": 1_000,
+                "expected": 412.5,
+                "variance": 60.25,
+                "least": 300.0,
+                "greatest": 420.0,
+                "top": 0.125,
+                "run": 9,
+            },
         },
         {
             "name": "country",
@@ -183,6 +192,7 @@ PROFILE: dict[str, Any] = {
             "nulls": 1,
             "invalid": 0,
             "longrun": [],
+            "distinct": None,
         },
     ],
     "parts": [{"segment": "country=PT", "rows": 4, "counts": [0, 1, 2, 0, 0, 1, 0, 4, 0, 0, 0, 0]}],

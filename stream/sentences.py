@@ -1,0 +1,64 @@
+"""What a person reads first: a transition as one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from driftbus.detectors.profile import ColumnProfile
+from driftbus.detectors.verdict import Transition
+
+_WHAT = {
+    "shift": "values have shifted {}",
+    "spread": "the spread has gone {}",
+    "shape": "the distribution has changed {}",
+    "category": "category shares have changed {}",
+    "nulls": "the share of nulls has gone {}",
+    "invalid": "the share of invalid values has gone {}",
+    "unseen": "unknown categories have come, their share has gone {}",
+    "range": "the share of values outside the reference's range has gone {}",
+    "distinct": "the number of different values has gone {}",
+    "stuck": "one value comes again and again",
+    "volume": "the number of rows an hour has gone {}",
+    "duplicates": "ids come more than once, their share has gone {}",
+    "freshness": "records come late, the delay has gone {}",
+}
+_SCORED = frozenset({"shift", "spread", "shape"})
+_AHEAD = "records claim to have happened after Kafka received them, their share has gone up"
+_FORMS = {"share": "{:.2%}", "score": "{:+.2f}σ", "rows": "{:,.0f}", "ms": "{:,.0f} ms"}
+_DIGITS = {"share": 4, "score": 2, "rows": 0, "ms": 0}
+_COUNTED = {"volume": "rows", "distinct": "rows", "freshness": "ms"}
+_PROCESSES = frozenset({"volume", "duplicates", "freshness"})
+"""Aspects that have no reference among the rows of the profile."""
+
+
+def unit_of(t: Transition, column: ColumnProfile | None) -> str:
+    """How a value is to be read: ``share``, ``score`` (in standard deviations of the reference), ``rows`` or ``ms``."""
+    if t.what in _COUNTED:
+        return "share" if t.what == "freshness" and t.direction == "down" else _COUNTED[t.what]
+    scored = column is not None and column.kind == "numeric" and column.bins > 2 and t.what in _SCORED
+    return "score" if scored else "share"
+
+
+def sentence(t: Transition, column: ColumnProfile | None, names: Sequence[str]) -> str:
+    """The sentence of a transition.
+
+    Args:
+        t: the transition.
+        column: of the profile, None when it is about the group as a whole.
+        names: unknown categories of the pane, most frequent first.
+    """
+    unit = unit_of(t, column)
+    subject = t.column or "the stream"
+    if t.status == "closed":
+        return f"{subject}: over" if t.aspect in _PROCESSES else f"{subject}: back to the reference"
+    told = f"the share of {t.category!r} has gone {{}}" if t.category else _WHAT[t.what]
+    if t.what == "freshness" and t.direction == "down":
+        told = _AHEAD
+    text = f"{subject}: {told.format(t.direction).strip()}"
+    if t.reference_value is not None and t.current_value is not None:
+        # rounded first and with zero added, or a tiny negative number would read -0.00
+        values = (_FORMS[unit].format(round(v, _DIGITS[unit]) + 0.0) for v in (t.reference_value, t.current_value))
+        text += f", {' → '.join(values)}"
+    if names:
+        text += f" (among them {', '.join(repr(name) for name in names[:3])})"
+    return f"{text}; {t.severity}, {t.detector} {t.statistic:.3g} against {t.threshold:.3g}"
