@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 
 import driftbus.detectors
 from driftbus.detectors.adwin import AdwinBank, AdwinRules
+from driftbus.detectors.cardinality import CardinalityWatch
 from driftbus.detectors.cusum import CusumBank
 from driftbus.detectors.distancebank import LEAST, DistanceBank
+from driftbus.detectors.duplicates import DuplicatesWatch
+from driftbus.detectors.freshness import FreshnessWatch
 from driftbus.detectors.group import GroupDetector
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.psi import PsiBank
@@ -28,6 +31,8 @@ from driftbus.detectors.windows import SlidingWindows
 from driftbus.schemas.config import Detector
 from driftbus.schemas.errors import StateError
 
+from .sketching import PROFILE as SKETCHED
+from .sketching import delays_of, ids_of, panes_with_a_stuck_column
 from .synthetic import Values, autoregressive, panes_of, profile_of
 
 SETTINGS = Settings(pane_ms=600_000, range=True, detectors=tuple(sorted(get_args(Detector))))
@@ -243,6 +248,18 @@ PARTS: dict[str, tuple[Callable[[], Part], Callable[..., object]]] = {
         lambda part, i, x: (part.update(i, np.array([1.0, i % 3]), x), part.judged.tolist(), part.sums.tolist()),
     ),
     "volume": (lambda: VolumeWatch(3_600_000, 1e-6), lambda part, i, x: part.update(i * 2, int(100 * abs(x[0])))),
+    "cardinality": (
+        lambda: CardinalityWatch(SKETCHED, 1e-6),
+        lambda part, i, x: part.update(i, panes_with_a_stuck_column()[i % 200]),
+    ),
+    "duplicates": (
+        lambda: DuplicatesWatch(True, 1e-6),
+        lambda part, i, x: part.update(i, 100, ids_of(np.arange(100 * i, 100 * i + 100) // (1 + (x[0] > 1)))),
+    ),
+    "freshness": (
+        lambda: FreshnessWatch(3_600_000),
+        lambda part, i, x: part.update(i, delays_of(np.full(300, int(1_000 * np.exp(abs(x[0])))))),
+    ),
 }
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from driftbus.detectors.cardinality import CardinalityWatch
@@ -18,45 +14,11 @@ from driftbus.detectors.duplicates import DuplicatesWatch, chernoff
 from driftbus.detectors.freshness import FreshnessWatch
 from driftbus.detectors.group import GroupDetector
 from driftbus.detectors.profile import Profile
-from driftbus.detectors.reference import CategoryData, NumericData, build_profile
+from driftbus.detectors.reference import NumericData, build_profile
 from driftbus.detectors.settings import Settings
-from driftbus.detectors.sketches import DELAY_BINS, IdSample, RowSample, Sketches, SketchShape, delay_bin, shape_of
-from driftbus.detectors.state import select
-from driftbus.detectors.summary import Counter
 from driftbus.detectors.verdict import Transition
-from driftbus.schemas.columns import NULL, PRESENT, Block
-from driftbus.schemas.hashing import hash_bytes, scattered
 
-K = 64
-NO_ROWS = SketchShape(K, 0, (), ())
-
-
-def rows_of(profile: Profile, columns: dict[str, NDArray[Any]], pane: int = 32) -> Iterator[Sketches]:
-    """Sketches of panes whose rows are all sampled; NaN and "" are null."""
-    n = len(next(iter(columns.values())))
-    numeric = [c.name for c in profile.columns if c.kind == "numeric"]
-    textual = [c.name for c in profile.columns if c.kind != "numeric"]
-    texts = [[text.encode() for text in columns[name]] for name in textual]
-    length = np.array([[len(t) for t in line] for line in texts], np.int32).reshape(len(texts), n)
-    numbers = np.array([columns[name] for name in numeric], np.float64).reshape(len(numeric), n)
-    block = Block(
-        n,
-        np.zeros(n, np.int64),
-        numbers,
-        np.where(np.isnan(numbers), NULL, PRESENT).astype(np.uint8),
-        np.frombuffer(b"".join(b"".join(line) for line in texts) + bytes(16), np.uint8),
-        (np.cumsum(length.ravel()) - length.ravel()).astype(np.int64).reshape(length.shape),
-        length,
-        np.array([[hash_bytes(t) for t in line] for line in texts], np.uint64).reshape(length.shape),
-        np.where(length > 0, PRESENT, NULL).astype(np.uint8),
-    )
-    shape = shape_of(profile, K)
-    counter = Counter(profile, range(len(numeric)), range(len(textual)))
-    cells, marks = counter.cells(block, np.arange(n), shape.marked)
-    hashes = np.arange(n, dtype=np.uint64)
-    for at in range(0, n - pane + 1, pane):
-        part = slice(at, at + pane)
-        yield Sketches(shape, RowSample(hashes[part], cells[part], marks[part]))
+from .sketching import PROFILE, K, delays_of, ids_of, rows_of, stream_of
 
 
 def said(profile: Profile, columns: dict[str, NDArray[Any]], alpha: float = 1e-6) -> list[Transition]:
@@ -66,17 +28,6 @@ def said(profile: Profile, columns: dict[str, NDArray[Any]], alpha: float = 1e-6
 
 def brief(transitions: list[Transition]) -> list[tuple[str, str, str, str]]:
     return [(t.column, t.what, t.status, t.severity) for t in transitions]
-
-
-def ids_of(ids: NDArray[np.uint64], k: int = K) -> Sketches:
-    hashes, counts = np.unique(scattered(ids.astype(np.uint64)), return_counts=True)
-    empty = RowSample(np.zeros(0, np.uint64), np.zeros((0, 0), np.uint16), np.zeros((0, 0), np.uint16))
-    return Sketches(NO_ROWS, empty, IdSample(hashes[:k], counts[:k].astype(np.int64)))
-
-
-def delays_of(delays: NDArray[np.int64]) -> Sketches:
-    counts = np.bincount([delay_bin(int(d)) for d in delays], minlength=DELAY_BINS)
-    return Sketches(NO_ROWS, ids_of(np.zeros(0, np.uint64)).sample, delays=counts.astype(np.int64))
 
 
 class TestExpectedNumberOfDifferentValues:
@@ -99,32 +50,13 @@ class TestExpectedNumberOfDifferentValues:
 
 
 class TestCardinality:
-    rng = np.random.default_rng(5)
-    profile = build_profile(
-        "m",
-        "predictions",
-        {
-            "x": NumericData(rng.normal(size=10_000)),
-            "shop": CategoryData([f"shop {int(i)}" for i in 800 * rng.random(10_000) ** 4]),
-            "flag": NumericData((rng.random(10_000) < 0.3) * 1.0),
-            "constant": NumericData(np.ones(10_000)),
-        },
-    )
-
-    def stream(self, n: int) -> dict[str, NDArray[Any]]:
-        rng = np.random.default_rng(6)
-        return {
-            "x": rng.normal(size=n),
-            "shop": np.array([f"shop {int(i)}" for i in 800 * rng.random(n) ** 4]),
-            "flag": (rng.random(n) < 0.3) * 1.0,
-            "constant": np.ones(n),
-        }
+    profile = PROFILE
 
     def test_an_unchanged_stream_is_quiet(self) -> None:
-        assert said(self.profile, self.stream(100_000)) == []
+        assert said(self.profile, stream_of(100_000)) == []
 
     def test_rounded_numbers_have_fewer_values(self) -> None:
-        stream = self.stream(12_000)
+        stream = stream_of(12_000)
         stream["x"][4_000:8_000] = np.round(stream["x"][4_000:8_000], 1)
         told = said(self.profile, stream)
         assert brief(told) == [("x", "distinct", "opened", "severe"), ("x", "distinct", "closed", "severe")]
@@ -135,13 +67,13 @@ class TestCardinality:
         assert told[0].since_low_tick <= 4_000 // 32 <= told[0].since_high_tick
 
     def test_new_values_without_end_are_more_values(self) -> None:
-        stream = self.stream(10_000)
+        stream = stream_of(10_000)
         stream["shop"] = np.where(np.arange(10_000) < 5_000, stream["shop"], [f"token {i}" for i in range(10_000)])
         assert [t[:3] for t in brief(said(self.profile, stream))] == [("shop", "distinct", "opened")]
 
     @pytest.mark.parametrize("column", ["x", "shop", "flag"])
     def test_a_stuck_column_is_severe_and_over_when_it_varies_again(self, column: str) -> None:
-        stream = self.stream(16_000)
+        stream = stream_of(16_000)
         stream[column][4_000:9_000] = stream[column][4_000]
         told = said(self.profile, stream)
         assert {t[0] for t in brief(told)} == {column}
@@ -156,7 +88,7 @@ class TestCardinality:
         assert said(profile, {"x": np.repeat(np.random.default_rng(2).normal(size=100), 250)}) == []
 
     def test_nulls_are_no_values(self) -> None:
-        stream = self.stream(8_000)
+        stream = stream_of(8_000)
         stream["x"][2_000:6_000] = np.nan
         assert said(self.profile, stream) == []
 
@@ -165,7 +97,7 @@ class TestCardinality:
             {**self.profile.to_dict(), "profile_id": ""}
             | {"columns": [{k: v for k, v in c.items() if k != "distinct"} for c in self.profile.to_dict()["columns"]]}
         )
-        stream = self.stream(4_000)
+        stream = stream_of(4_000)
         stream["x"][:] = 0.5
         assert said(old, stream) == []
 
@@ -265,54 +197,9 @@ class TestFreshness:
         assert [t for tick in range(0, 100_000, 7) for t in watch.update(tick, None)] == []
 
 
-WATCHES: dict[str, tuple[Callable[[], Any], Callable[[Any, int, int], object]]] = {
-    "cardinality": (
-        lambda: CardinalityWatch(TestCardinality.profile, 1e-6),
-        lambda watch, i, seed: watch.update(i, _panes(seed)[i]),
-    ),
-    "duplicates": (
-        lambda: DuplicatesWatch(True, 1e-6),
-        lambda watch, i, seed: watch.update(
-            i, 100, ids_of(np.arange(100 * i, 100 * i + 100) // (1 + (i > 90)) + seed * 10**6)
-        ),
-    ),
-    "freshness": (
-        lambda: FreshnessWatch(3_600_000),
-        lambda watch, i, seed: watch.update(i, delays_of(np.full(300, 1_000 + 5_000 * (i > 60) * (i < 90) + seed))),
-    ),
-}
-
-
-@lru_cache
-def _panes(seed: int) -> list[Sketches]:
-    stream = TestCardinality().stream(200 * 32)
-    stream["x"][2_000:4_000] = float(seed)
-    return list(rows_of(TestCardinality.profile, stream))
-
-
-@pytest.mark.parametrize("name", WATCHES)
-@settings(max_examples=3, deadline=None)
-@given(st.integers(0, 199), st.integers(0, 3))
-def test_a_watch_resumes_at_any_cut(name: str, cut: int, seed: int) -> None:
-    make, feed = WATCHES[name]
-    whole, part = make(), make()
-    expected, told = [feed(whole, i, seed) for i in range(200)], []
-    assert any(expected)
-    for i in range(200):
-        if i == cut:
-            state = {f"p.{key}": array.copy() for key, array in part.arrays().items()}
-            part = make()
-            part.restore(select(state, "p", part.arrays()))
-        told.append(feed(part, i, seed))
-    assert told == expected
-    assert part.open_episodes() == whole.open_episodes()
-    for key, array in whole.arrays().items():
-        assert np.array_equal(array, part.arrays()[key]), key
-
-
 def test_a_group_holds_the_watches_in_its_state_and_its_open_episodes() -> None:
-    profile, config = TestCardinality.profile, Settings(pane_ms=10_000)
-    stream = TestCardinality().stream(200 * 32)
+    profile, config = PROFILE, Settings(pane_ms=10_000)
+    stream = stream_of(200 * 32)
     stream["x"][2_000:] = 0.125
     group = GroupDetector(profile, config)
     counts = np.zeros(profile.layout().total, np.int64)
