@@ -18,7 +18,7 @@ from driftbus.detectors.distancebank import DistanceBank
 from driftbus.detectors.episodes import SEVERITIES, EpisodeBook, Evidence, OpenEpisode
 from driftbus.detectors.evidence import Evidences, detector_names, distances_on, sums_on
 from driftbus.detectors.folding import Folding
-from driftbus.detectors.histogram import Illustrator
+from driftbus.detectors.histogram import Illustrator, Picture
 from driftbus.detectors.nulls import LAWS, STATIC
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.scores import ScoreTable, score_table
@@ -163,6 +163,10 @@ class GroupDetector:
             severity, opened, since = self._volume.severity, self._volume.opened_tick, self._volume.since_tick
             volume.append(OpenEpisode("", "volume", SEVERITIES[severity], "volume", 0.0, opened, since))
         return volume + self._watches.open_episodes() + self._book.open_episodes()
+
+    def picture(self, column: str, aspect: str, what: str, since: int) -> Picture:
+        """What an open episode looks like now, see `driftbus.detectors.histogram.Illustrator.picture`."""
+        return self._illustrator.picture(column, aspect, what, since)
 
     def views(self) -> list[ColumnView]:
         """The present state of each column, for eyes only."""

@@ -15,6 +15,9 @@ from driftbus.detectors.verdict import Transition
 from driftbus.detectors.windows import SlidingWindows
 from driftbus.schemas.events import Histogram
 
+Picture = tuple[Histogram | None, tuple[float, ...]]
+"""A histogram and a curve."""
+
 
 class Illustrator:
     """Adds histogram and curve to transitions; reads the detectors, changes nothing.
@@ -47,10 +50,24 @@ class Illustrator:
         if column is None:
             return t
         since = t.window_start_tick if t.status == "closed" else t.since_tick
-        shown = self._shares(column, t.what, since) if t.aspect == "quality" else self._values(column, since)
+        shown, curve = self.picture(t.column, t.aspect, t.what, since)
         ends = self._ends(column, shown)
         distances = {} if shown is None else all_distances(np.array(shown.reference), np.array(shown.current), ends)
-        return replace(t, histogram=shown, curve=self._index.latest(column), distances=distances)
+        return replace(t, histogram=shown, curve=curve, distances=distances)
+
+    def picture(self, column: str, aspect: str, what: str, since: int) -> Picture:
+        """Values of a column before, and after from a pane on, and the curve of its index.
+
+        Args:
+            column: its name; of no column there is nothing to see.
+            aspect, what: of a quality the bins are rows that have it and others.
+            since: pane of the change.
+        """
+        number = self._number.get(column)
+        if number is None:
+            return None, ()
+        shown = self._shares(number, what, since) if aspect == "quality" else self._values(number, since)
+        return shown, self._index.latest(number)
 
     def _ends(self, column: int, shown: Histogram | None) -> NDArray[np.float64] | None:
         """Where ordered bins begin and end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ Fact = list[Any]
 
 _PARTS = 8
 _LEAST_ROWS = 200
+_FIRST_PICTURE = 8
 _DISAPPEARED, _STILL_THERE = 0.25, 0.5
 _RATES = {"nulls": 0, "invalid": 1}
 
@@ -159,6 +161,7 @@ class Facts:
         self._plan, self._stream = plan, stream
         self._versions: dict[str, list[int]] = {}
         self._recent: dict[str, RecentRows] = {}
+        self._due: dict[tuple[str, str, str, str], list[Any]] = {}
 
     def note(
         self,
@@ -187,6 +190,30 @@ class Facts:
             facts += [["version", version, *span] for version, span in sorted(self._versions.items())]
         for version in sorted(moved & self._recent.keys()):
             facts += self._explain(version, groups)
+        return facts + self._pictures(tick, groups, events)
+
+    def _pictures(self, tick: int, groups: Mapping[Group, GroupJudge], events: list[DriftEvent]) -> list[Fact]:
+        """How open episodes look 8, 16, 32, … panes after they opened: at first there is little to see."""
+        facts: list[Fact] = []
+        for key, due in sorted(self._due.items()):
+            if due[0] > tick:
+                continue
+            version, segment, column, aspect = key
+            judge = groups.get(Group(self._plan.name, self._stream.stream, version, segment))
+            _, opened, what, since = due
+            histogram, curve = (None, ()) if judge is None else judge.picture(column, aspect, what, since)
+            due[0] = opened + 2 * max(_FIRST_PICTURE // 2, tick - opened)
+            if histogram is not None:
+                bins = [list(part) for part in astuple(histogram)]
+                facts.append(["picture", *key, bins, list(curve)])
+        for e in events:
+            key = (e.version, e.segment, e.column, e.aspect)
+            if e.status == "closed":
+                self._due.pop(key, None)
+            elif e.column:
+                opened, since = e.opened_ms // self._plan.pane_ms, e.since_ms // self._plan.pane_ms
+                due_at = self._due[key][0] if key in self._due else opened + _FIRST_PICTURE
+                self._due[key] = [due_at, opened, e.what, since]
         return facts
 
     def _add(self, tick: int, version: str, pane: Mapping[Group, GroupPane]) -> bool:
@@ -221,10 +248,15 @@ class Facts:
         return facts
 
     def state(self) -> list[Any]:
-        return [sorted(map(list, self._versions.items())), [[v, r.state()] for v, r in sorted(self._recent.items())]]
+        return [
+            sorted(map(list, self._versions.items())),
+            [[v, r.state()] for v, r in sorted(self._recent.items())],
+            [[*key, *due] for key, due in sorted(self._due.items())],
+        ]
 
     def restore(self, state: list[Any]) -> None:
-        versions, recent = state
+        versions, recent, due = state
+        self._due = {(v, s, c, a): [*rest] for v, s, c, a, *rest in due}
         self._versions = {version: list(span) for version, span in versions}
         for version, saved in recent:
             self._recent[version] = RecentRows(self._stream.profile, self._plan.settings)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from driftbus.detectors.episodes import OpenEpisode
 from driftbus.detectors.group import GroupDetector
+from driftbus.detectors.histogram import Picture
 from driftbus.detectors.profile import ColumnProfile, Profile
 from driftbus.detectors.sketches import Sketches, SketchShape, merged
 from driftbus.detectors.summary import Unseen, merge_unseen, unpack_counts
@@ -181,6 +182,10 @@ class GroupJudge:
     def open_episodes(self) -> list[OpenEpisode]:
         """The open episodes; none while a segment is still learning."""
         return [] if self._detector is None else self._detector.open_episodes()
+
+    def picture(self, column: str, aspect: str, what: str, since: int) -> Picture:
+        """What an open episode looks like now; nothing while a segment is still learning."""
+        return (None, ()) if self._detector is None else self._detector.picture(column, aspect, what, since)
 
     def reference(self) -> Profile | None:
         """What the group is compared with, None while a segment is still learning."""

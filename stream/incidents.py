@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from driftbus.schemas.codec import decode_drift, encode_drift
-from driftbus.schemas.events import DriftEvent, Incident
+from driftbus.schemas.events import DriftEvent, Histogram, Incident
 from driftbus.stream.case import Case, plain, restored
 from driftbus.stream.facts import Fact
 from driftbus.stream.plan import MonitorPlan
@@ -74,10 +75,25 @@ class Lane:
             version, first, last = rest
             self._versions[stream, version] = (first * self._plan.pane_ms, (last + 1) * self._plan.pane_ms)
             return
+        if kind == "picture":
+            self._draw(stream, *rest)
+            return
         version, column, aspect, segment, before, after = rest
         for case in self._open:
             if (stream, column) in case.columns:
                 case.shares[stream, version, column, aspect] = (segment, before, after)
+
+    def _draw(
+        self, stream: str, version: str, segment: str, column: str, aspect: str, bins: list[Any], curve: list[float]
+    ) -> None:
+        """An open episode as it looks now."""
+        whose = (stream, version, segment, column, aspect)
+        for case in self._open:
+            for name, held in case.held.items():
+                e = held.event
+                if held.closed_ms is None and (e.stream, e.version, e.segment, e.column, e.aspect) == whose:
+                    histogram = Histogram(*(tuple(part) for part in bins))
+                    case.held[name] = Held(replace(e, histogram=histogram, curve=tuple(curve)), None)
 
     def _take(self, event: DriftEvent) -> None:
         case = next((c for c in self._open if event.episode_id in c.held or event.episode_id in c.rest), None)

@@ -8,7 +8,7 @@ from statistics import median_low
 
 from driftbus.schemas.events import DriftEvent, Hint, Incident, Member, OffsetRange
 from driftbus.stream.hints import hints_of
-from driftbus.stream.scene import Held, Scene, common_stretch
+from driftbus.stream.scene import Held, Scene, common_stretch, rank
 from driftbus.stream.triggers import profile_ids
 
 MOST_NAMED, MOST_DRAWN = 100, 10
@@ -109,6 +109,7 @@ def told(scene: Scene, severity: str, rest: int, size: int) -> Told:
     hints = hints_of(scene, low, high)
     still_open = rest + sum(h.closed_ms is None for h in ordered)
     kinds = ",".join(f"{hint.kind}:{'|'.join(hint.columns)}" for hint in hints)
+    grades = sum(1 + rank(h.event.severity) for h in ordered)
     return Told(
         scene=scene,
         severity=severity,
@@ -119,7 +120,7 @@ def told(scene: Scene, severity: str, rest: int, size: int) -> Told:
         since_low_ms=low,
         since_high_ms=high,
         hints=hints,
-        signature=f"{severity} {still_open}/{size} {kinds}",
+        signature=f"{severity} {still_open}/{size} {grades} {kinds}",
     )
 
 

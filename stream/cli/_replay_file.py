@@ -10,7 +10,7 @@ import click
 import driftbus
 from driftbus.schemas.config import Config, format_duration
 from driftbus.schemas.events import DriftEvent
-from driftbus.stream.cli._replaying import events_to, progress, say_result, speaker
+from driftbus.stream.cli._replaying import events_to, explain_steps, progress, say_result, speaker
 from driftbus.stream.files.filetimes import when
 from driftbus.stream.files.survey import Wishes
 from driftbus.stream.replay.filereplay import EVERY_MS, FileReplay, prepare
@@ -63,7 +63,7 @@ def run(arguments: FileArguments) -> int | None:
         return f"since row {row:,}" + (f" (±{around:,})" if around else "")
 
     say_result(say, history, [file.profile], place)
-    say(f"  next: {'  ·  '.join(_next_steps(a, file.monitor))}")
+    say(f"  next: {'  ·  '.join([*explain_steps(history, a.out), *_next_steps(a, file.monitor)])}")
     return 1 if a.fail_on_drift and history.episodes else None
 
 

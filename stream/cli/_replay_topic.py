@@ -9,7 +9,7 @@ import click
 import driftbus
 from driftbus.schemas.config import Config, format_duration
 from driftbus.schemas.events import DriftEvent
-from driftbus.stream.cli._replaying import events_to, progress, say_result, speaker
+from driftbus.stream.cli._replaying import events_to, explain_steps, progress, say_result, speaker
 from driftbus.stream.files.filetimes import when
 from driftbus.stream.judge import Decided
 from driftbus.stream.replay.sources import parse_point
@@ -45,8 +45,11 @@ def run(config: Config, monitor: str, from_: str, to: str, out: Path | None, fai
         return f"since {when(event.since_ms)}" + (f" (±{format_duration(around)})" if around else "")
 
     say_result(say, history, profiles, place)
+    steps = explain_steps(history, out)
     if out is None:
-        say("  next: add --out events.jsonl  ·  driftbus run")
+        steps += ["add --out events.jsonl", "driftbus run"]
+    if steps:
+        say(f"  next: {'  ·  '.join(steps)}")
     return 1 if fail_on_drift and history.episodes else None
 
 

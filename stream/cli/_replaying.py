@@ -20,6 +20,7 @@ from driftbus.schemas.jsonlines import event_json, json_line
 from driftbus.stream.judge import Decided
 from driftbus.stream.replay import summary
 from driftbus.stream.replay.history import History
+from driftbus.stream.scene import rank
 
 STANDARD_OUTPUT = "-"
 
@@ -94,3 +95,11 @@ def say_result(say: Say, history: History, profiles: Sequence[Profile], place: s
             say(line)
     columns = sum(len(profile.columns) for profile in profiles)
     say(f"\n  {summary.verdict_line(history, columns)}; {summary.trigger_line(history.triggers)}")
+
+
+def explain_steps(history: History, out: Path | None) -> list[str]:
+    """How the worst incident is explained, from a file of events."""
+    if not history.incidents or out is None or str(out) == STANDARD_OUTPUT:
+        return []
+    worst = max(history.incidents.values(), key=lambda i: (rank(i.severity), i.columns))
+    return [f"driftbus explain {worst.incident_id[:8]} --events {out}"]

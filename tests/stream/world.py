@@ -21,7 +21,7 @@ from driftbus.detectors.verdict import ColumnView, Transition
 from driftbus.schemas.codec import decode_part, encode_part
 from driftbus.schemas.columns import PRESENT, Block
 from driftbus.schemas.config import Config
-from driftbus.schemas.events import DriftEvent, Incident, SummaryPart
+from driftbus.schemas.events import DriftEvent, Histogram, Incident, SummaryPart
 from driftbus.schemas.hashing import hash_bytes
 from driftbus.stream.judge import Judge
 from driftbus.stream.plan import Plans, build_plans
@@ -78,6 +78,9 @@ class FoldingDetector:
 
     def views(self) -> list[ColumnView]:
         return []
+
+    def picture(self, column: str, aspect: str, what: str, since: int) -> tuple[Histogram | None, tuple[float, ...]]:
+        return Histogram((), (column, aspect), (since,), (int(self.fold[:6], 16),)), (0.5,)
 
     def dump(self) -> bytes:
         return self.fold.encode()

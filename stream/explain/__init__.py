@@ -1,0 +1,1 @@
+"""``driftbus explain``: an incident or an episode, told to a person."""

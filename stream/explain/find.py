@@ -1,0 +1,159 @@
+"""Where the events come from that are explained: our own topics, or a file of JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from driftbus.schemas.codec import confluent_id, decode_event
+from driftbus.schemas.config import Config
+from driftbus.schemas.contracts import Contract, make_contract
+from driftbus.schemas.errors import ConfigError, DecodeError
+from driftbus.schemas.framing import by_id
+from driftbus.schemas.jsonlines import event_json
+from driftbus.schemas.registry import Registry
+from driftbus.stream.worker.readback import read_to_end
+from driftbus.stream.worker.topics import admin_client, partition_counts
+
+Event = dict[str, Any]
+
+_MOST_LISTED = 5
+
+
+@dataclass(slots=True)
+class Known:
+    """Events as JSON values.
+
+    Attributes:
+        incidents: by incident, its events in order, each once.
+        episodes: by episode, its drift events in order, each once.
+        unreadable: records that are no event of ours.
+    """
+
+    incidents: dict[str, list[Event]] = field(default_factory=dict)
+    episodes: dict[str, list[Event]] = field(default_factory=dict)
+    unreadable: int = 0
+
+    def take(self, event: Event) -> None:
+        """The next event; repetitions are passed over."""
+        if event.get("kind") == "incident":
+            mine = self.incidents.setdefault(event["incident_id"], [])
+        elif event.get("kind") == "drift":
+            mine = self.episodes.setdefault(event["episode_id"], [])
+        else:
+            return
+        if all(known["id"] != event["id"] for known in mine):
+            mine.append(event)
+
+    def find(self, prefix: str) -> tuple[Event | None, list[Event]]:
+        """What an id means: the latest event of its incident (None: it has none), and the events of its episode.
+
+        Args:
+            prefix: the beginning of an incident's, an episode's or an event's id.
+
+        Raises:
+            ConfigError: nothing begins so, or several things do.
+        """
+        named: dict[tuple[str, str], None] = {}
+        for kind, groups in (("incident", self.incidents), ("episode", self.episodes)):
+            for name, events in groups.items():
+                if name.startswith(prefix) or any(event["id"].startswith(prefix) for event in events):
+                    named[kind, name] = None
+        if not named:
+            raise ConfigError(f"no incident, episode or event begins with {prefix!r}", fix="`driftbus explain` lists")
+        if len(named) > 1:
+            listed = ", ".join(f"{kind} {name[:12]}" for kind, name in list(named)[:_MOST_LISTED])
+            raise ConfigError(f"{prefix!r} is the beginning of {len(named)} ids ({listed})", fix="Write more of it")
+        ((kind, name),) = named
+        if kind == "incident":
+            return self.incidents[name][-1], []
+        for events in reversed(self.incidents.values()):
+            if any(member["episode_id"] == name for member in events[-1]["members"]):
+                return events[-1], self.episodes[name]
+        return None, self.episodes[name]
+
+    def latest(self) -> list[Event]:
+        """The latest event of each incident, the newest incident first."""
+        return sorted((events[-1] for events in self.incidents.values()), key=lambda e: (e["opened"], e["id"]))[::-1]
+
+
+def from_file(path: Path) -> Known:
+    """Events of a file that ``driftbus replay --out`` wrote.
+
+    Raises:
+        ConfigError: it can't be read, or a line is no event.
+    """
+    known = Known()
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    _take_line(known, path, number, line)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} can't be read: {error}", key="--events") from error
+    return known
+
+
+def _take_line(known: Known, path: Path, number: int, line: str) -> None:
+    fix = "It takes what `driftbus replay --out` writes"
+    try:
+        event = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"line {number} of {path} is no JSON: {error}", key="--events", fix=fix) from error
+    if not isinstance(event, dict) or "kind" not in event:
+        raise ConfigError(f"line {number} of {path} is no event", key="--events", fix=fix)
+    try:
+        known.take(event)
+    except KeyError as error:
+        raise ConfigError(f"line {number} of {path} has no {error}", key="--events", fix=fix) from error
+
+
+def from_topics(config: Config, *, episodes: bool) -> Known:
+    """What stands on the topics of a configuration.
+
+    Args:
+        config: names of topics, how to connect.
+        episodes: whether drift events are read too.
+
+    Raises:
+        ConfigError: a topic does not exist.
+        Unavailable: brokers or the registry can't be reached.
+    """
+    counts, known = partition_counts(admin_client(config.kafka)), Known()
+    read = _Reader(config)
+    for topic in (config.topics.incidents, *([config.topics.drift] if episodes else [])):
+        if topic not in counts:
+            raise ConfigError(f"topic {topic} does not exist", fix="run `driftbus topics --create`")
+        values = (m.value() for m in read_to_end(config.kafka.librdkafka(), topic, range(counts[topic])))
+        read.all(values, known)
+    return known
+
+
+class _Reader:
+    """Values of our topics in every format that they are written in."""
+
+    def __init__(self, config: Config) -> None:
+        self._registry = Registry(config.registry) if config.registry.url else None
+        self._writers: dict[int, Contract] = {}
+
+    def all(self, values: Iterable[bytes | None], known: Known) -> None:
+        for value in values:
+            try:
+                known.take(self._event(value or b""))
+            except (DecodeError, ValueError, KeyError, TypeError):
+                known.unreadable += 1
+
+    def _event(self, value: bytes) -> Event:
+        if value[:1] == b"{":
+            found: Event = json.loads(value)["data"]
+            return found
+        writer = None
+        if value[:1] == b"\0" and self._registry is not None:
+            number = confluent_id(value)
+            if number not in self._writers:
+                self._writers[number] = make_contract(json.loads(self._registry.resolve(by_id(number)).text))
+            writer = self._writers[number]
+        return event_json(decode_event(value, writer))
