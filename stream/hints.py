@@ -12,7 +12,12 @@ from driftbus.schemas.events import DriftEvent, Hint
 from driftbus.stream.plan import column_path
 from driftbus.stream.scene import Scene
 
-_BROKEN = ("nulls", "invalid", "unseen")
+_BROKEN = {
+    "nulls": "Nulls came in",
+    "invalid": "Invalid values came in",
+    "unseen": "Unknown categories came in",
+    "stuck": "One value only in",
+}
 _OUTPUTS = frozenset({"score", "prediction"})
 _MOST_COLUMNS = 0.8
 _FEWEST_COLUMNS = 5
@@ -50,7 +55,7 @@ def _schema_change(scene: Scene) -> Hint | None:
 
 
 def _nulls_first(scene: Scene) -> Hint | None:
-    """Nulls, invalid or unknown values of a column began before its values shifted, or with it."""
+    """Nulls, invalid, unknown or stuck values of a column began before its values shifted, or with it."""
     shifted: dict[tuple[str, str], int] = {}
     for e in scene.events:
         if e.aspect == "distribution":
@@ -59,19 +64,18 @@ def _nulls_first(scene: Scene) -> Hint | None:
     broken: dict[tuple[str, str], DriftEvent] = {}
     for e in scene.events:
         key = (e.stream, e.column)
-        grew = e.aspect == "quality" and e.what in _BROKEN and e.direction == "up"
+        grew = e.what == "stuck" or (e.what in _BROKEN and e.direction == "up")
         if grew and e.since_low_ms <= shifted.get(key, e.since_low_ms):
             broken.setdefault(key, e)
     if not broken:
         return None
     first = next(iter(broken.values()))
     values = ""
-    if first.reference_value is not None and first.current_value is not None:
+    if first.aspect == "quality" and first.reference_value is not None and first.current_value is not None:
         values = f" ({first.reference_value:.1%} → {first.current_value:.1%})"
     more = f" and in {len(broken) - 1} more columns" if len(broken) > 1 else ""
-    word = {"nulls": "Nulls", "invalid": "Invalid values", "unseen": "Unknown categories"}[first.what]
     order = "before or with the shift" if shifted.keys() & broken.keys() else "and nothing else of the column moved"
-    text = f"{word} came in {first.column}{values}{more}, {order}: look upstream, at what fills it"
+    text = f"{_BROKEN[first.what]} {first.column}{values}{more}, {order}: look upstream, at what fills it"
     return Hint("nulls_first", text, tuple(column for _, column in broken))
 
 

@@ -31,6 +31,8 @@ def test_nulls_before_or_with_the_shift() -> None:
     assert found.columns == ("income",)
     assert found.text.startswith("Nulls came in income (1.0% → 22.0%), before or with the shift")
     assert hints([nulls])["nulls_first"].text.count("nothing else of the column moved") == 1
+    stuck = event("income", 100, what="stuck", aspect="cardinality", direction="", since=(94, 95, 96))
+    assert hints([stuck, shift])["nulls_first"].text.startswith("One value only in income, before or with the shift")
     assert "and in 1 more columns" in hints([nulls, event("age", 100, what="unseen")])["nulls_first"].text
 
 
