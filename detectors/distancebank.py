@@ -250,7 +250,7 @@ def _distance(
     """(distance, its square, what makes the square's law that of `driftbus.detectors.nulls`)."""
     total = running = 0.0
     for i in range(k):
-        p, q = a[i] / m, b[i] / n
+        p, q = a[i] / m, max(b[i], 0.0) / n  # counts that are centred on a season may be below 0
         running += q - p
         if kind == _LAW_JS:
             if p > 0:
@@ -260,7 +260,7 @@ def _distance(
         elif kind == _LAW_HELLINGER:
             total += 0.5 * (np.sqrt(q) - np.sqrt(p)) ** 2
         elif kind == QUADRATIC:
-            total += (q - p) * (q - p) * (m + n) / (a[i] + b[i])
+            total += (q - p) * (q - p) * (m + n) / (a[i] + max(b[i], 0.0))
         elif kind == KS:
             total = max(total, abs(running))
         elif kind == TV:

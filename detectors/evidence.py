@@ -88,6 +88,7 @@ class Evidences:
         """
         reference = float(self.reference_mean[score])
         if self._table.scores[score].is_share:
+            mean = min(max(mean, 0.0), 1.0)  # one that is centred on a season may leave the range
             return psi_of_shares(reference, mean, float(self._table.ref_n[score]), n)
         scale = float(self._reference_variance[score])
         return max(0.0, (mean - reference) ** 2 - variance / n) / scale

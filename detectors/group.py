@@ -19,9 +19,11 @@ from driftbus.detectors.episodes import SEVERITIES, EpisodeBook, Evidence, OpenE
 from driftbus.detectors.evidence import Evidences, detector_names, distances_on, sums_on
 from driftbus.detectors.folding import Folding
 from driftbus.detectors.histogram import Illustrator, Picture
+from driftbus.detectors.longrun import LongRun
 from driftbus.detectors.nulls import LAWS, STATIC
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.scores import ScoreTable, score_table
+from driftbus.detectors.season_tables import SeasonClock, SeasonTables, season_tables
 from driftbus.detectors.settings import Settings as Settings
 from driftbus.detectors.sketches import Sketches
 from driftbus.detectors.state import pack, select, unpack
@@ -55,25 +57,35 @@ class GroupDetector:
         self._profile, self._settings = profile, settings
         table = self._table = score_table(profile, settings)
         columns, scores = len(profile.columns), len(table.scores)
-        coarse, self._channel = _coarse(profile, settings)
-        channels = np.array([*(max(1, r.size) for r in coarse), *([1] * scores)], np.int64)
+        shown, self._channel = _coarse(profile, settings)
+        seasons = season_tables(profile, settings, shown)
+        self._clock = None if seasons is None else SeasonClock(seasons, profile, settings)
+        coarse, more, held = shown, [], table.ref_n
+        if seasons is not None:  # what people see of a column are its values, not its ranks inside a slot
+            table = self._table = seasons.table
+            coarse, more = seasons.coarse, [max(1, r.size) for r in shown]
+            held = np.where(seasons.of_score, 0.0, table.ref_n)
+        channels = np.array([*(max(1, r.size) for r in coarse), *([1] * scores), *more], np.int64)
+        self._variances = _static_variances(profile, table, seasons)
         sizes = settings.psi_windows or (settings.close_values,)
         self._bank = AdwinBank(
             table.delta,
             _rules(settings),
-            (table.ref_n, table.ref_sum, table.ref_m2),
-            _static_variances(profile, table),
+            (held, table.ref_sum, table.ref_m2),
+            self._variances,
             np.array([score.is_share for score in table.scores], np.bool_),
         )
         self._windows = SlidingWindows(sizes, channels)
         alpha = settings.psi_alpha / settings.divisor
+        self._designs = {
+            name: _static_designs(profile, name, seasons)
+            for name in dict.fromkeys(("psi", *(STATIC[LAWS[name]] for name in distances_on(settings))))
+        }
         least = settings.psi_min if "psi" in settings.detectors else np.inf  # still the measure of every effect
-        self._index = psi.PsiBank(coarse, len(settings.psi_windows), alpha, least, _static_designs(profile, "psi"))
+        self._index = psi.PsiBank(coarse, len(settings.psi_windows), alpha, least, self._designs["psi"])
         ordered = [column.kind == "numeric" for column in profile.columns]
         self._distances = {
-            name: DistanceBank(
-                name, coarse, ordered, settings.psi_windows, alpha, _static_designs(profile, STATIC[LAWS[name]])
-            )
+            name: DistanceBank(name, coarse, ordered, settings.psi_windows, alpha, self._designs[STATIC[LAWS[name]]])
             for name in distances_on(settings)
         }
         self._cumulated = {
@@ -93,9 +105,11 @@ class GroupDetector:
             tuple(self._distances.values()), tuple(self._cumulated.values()),
         )  # fmt: skip
         self._folding = Folding(table, settings, self._book, self._evidences, self._windows, self._index)
-        self._illustrator = Illustrator(profile, table, settings.psi_bins, coarse, self._windows, self._index)
+        self._illustrator = Illustrator(
+            profile, table, settings.psi_bins, shown, self._windows, self._index, columns + scores if more else 0
+        )
         self._tick = np.full(1, -1, np.int64)
-        self._n = np.zeros(columns + scores)
+        self._n = np.zeros(channels.size)
         self._sums = np.zeros(int(channels.sum()))
         self._m2 = np.zeros(scores)
         self._valid = np.zeros(columns, np.int64)
@@ -125,11 +139,20 @@ class GroupDetector:
         transitions += self._watches.update(tick, rows, sketches)
         if rows <= 0:
             return transitions
-        columns = self._valid.size
-        n, sums = self._n[columns:], self._sums[self._sums.size - self._m2.size :]
-        self._table.moments(counts, n, sums, self._m2, self._valid)
+        columns, scores = self._valid.size, self._m2.size
+        first = int(self._windows.start[columns])
+        n, sums, coarse = self._n[columns : columns + scores], self._sums[first : first + scores], self._sums[:first]
+        if self._clock is None:
+            self._table.moments(counts, n, sums, self._m2, self._valid)
+            _fold(counts, self._channel, coarse)
+        else:
+            if self._clock.visit(tick, rows):
+                self._set_floor()
+            self._clock.moments(tick, counts, n, sums, self._m2, self._valid)
+            self._clock.fold(tick, counts, self._valid, self._channel, coarse)
+            _fold(counts, self._channel, self._sums[first + scores :])
+            self._n[columns + scores :] = self._valid
         self._n[:columns] = self._valid
-        _fold(counts, self._channel, self._sums[: self._sums.size - self._m2.size])
         alarms = self._bank.update(tick, n, sums, self._m2)
         self._windows.update(tick, self._n, self._sums)
         judged = self._windows.judged[: self._index.open.shape[0]]
@@ -206,6 +229,8 @@ class GroupDetector:
         arrays = unpack(_KIND, group._fingerprint(), data)
         for prefix, part in group._parts():
             part.restore(select(arrays, prefix, part.arrays()))
+        if group._clock is not None:
+            group._set_floor()
         group._tick = select(arrays, "group", {"tick": group._tick})["tick"]
         return group
 
@@ -215,7 +240,19 @@ class GroupDetector:
             ("volume", self._volume), ("episodes", self._book), *self._distances.items(),
             *self._cumulated.items(),
             *self._watches.parts(),
+            *((("season", self._clock),) if self._clock is not None else ()),
         )  # fmt: skip
+
+    def _set_floor(self) -> None:
+        """The long-run variance that the errors of the slots' references cause: the first step of a seasonal column."""
+        assert self._clock is not None
+        table, tables = self._table, self._clock.tables
+        floor = self._clock.floor()
+        for i in np.flatnonzero(tables.of_score):
+            self._variances[i, 0] = 1.0, floor[table.column[i]] * table.ref_m2[i] / max(1.0, float(table.ref_n[i]))
+        for c in np.flatnonzero(tables.seasonal):
+            for designs in self._designs.values():
+                designs[c, 0] = 1.0, floor[c], max(1.0, tables.coarse[c].size - 1.0)
 
     def _fingerprint(self) -> str:
         text = f"{self._settings.fingerprint()} {self._profile.profile_id}"
@@ -274,21 +311,31 @@ def _fold(counts: NDArray[np.int64], channel: NDArray[np.int64], sums: NDArray[n
             sums[channel[k]] += counts[k]
 
 
-def _static_variances(profile: Profile, table: ScoreTable) -> NDArray[np.float64]:
-    longest = max((len(r.lengths) for c in profile.columns for r in c.longrun), default=0)
-    static = np.zeros((len(table.scores), longest + 1, 2))
+def _static_variances(profile: Profile, table: ScoreTable, seasons: SeasonTables | None) -> NDArray[np.float64]:
+    runs = _longruns(profile, seasons)
+    longest = max((len(r.lengths) for of in runs for r in of), default=0)
+    static = np.zeros((len(table.scores), longest + 2, 2))
     for i, score in enumerate(table.scores):
-        for r in profile.columns[score.column].longrun:
+        for r in runs[score.column]:
             if r.score == score.name:
-                static[i, : len(r.lengths), 0], static[i, : len(r.lengths), 1] = r.lengths, r.variances
+                first = 0 if seasons is None else int(seasons.of_score[i])
+                static[i, first : first + len(r.lengths)] = np.array([r.lengths, r.variances]).T
     return static
 
 
-def _static_designs(profile: Profile, name: str) -> NDArray[np.float64]:
-    longest = max((len(r.lengths) for c in profile.columns for r in c.longrun), default=0)
-    static = np.zeros((len(profile.columns), longest + 1, 3))
-    for i, column in enumerate(profile.columns):
-        for r in column.longrun:
+def _static_designs(profile: Profile, name: str, seasons: SeasonTables | None) -> NDArray[np.float64]:
+    runs = _longruns(profile, seasons)
+    longest = max((len(r.lengths) for of in runs for r in of), default=0)
+    static = np.zeros((len(profile.columns), longest + 2, 3))
+    for i, of in enumerate(runs):
+        for r in of:
             if r.score == name:
-                static[i, : len(r.lengths)] = np.array([r.lengths, r.variances, r.freedom]).T
+                first = 0 if seasons is None else int(seasons.seasonal[i])
+                static[i, first : first + len(r.lengths)] = np.array([r.lengths, r.variances, r.freedom]).T
     return static
+
+
+def _longruns(profile: Profile, seasons: SeasonTables | None) -> list[tuple[LongRun, ...]]:
+    """Autocorrelation of each column's scores: of the seasonal ones where it has a season."""
+    own = {} if seasons is None or profile.season is None else {c.column: c.longrun for c in profile.season.columns}
+    return [own.get(column.name, column.longrun) for column in profile.columns]

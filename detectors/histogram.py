@@ -29,6 +29,7 @@ class Illustrator:
         reference: per column, float64[k], reference counts on its coarse bins.
         windows: series 0..c-1 are the columns' coarse counts, c.. the scores' sums.
         index: the population stability index of the columns.
+        first: first of the c series with the coarse counts to show: with a season others are judged.
     """
 
     def __init__(
@@ -39,9 +40,10 @@ class Illustrator:
         reference: list[NDArray[np.float64]],
         windows: SlidingWindows,
         index: PsiBank,
+        first: int = 0,
     ) -> None:
         self._profile, self._table, self._bins, self._reference = profile, table, bins, reference
-        self._windows, self._index = windows, index
+        self._windows, self._index, self._first = windows, index, first
         self._number = {column.name: c for c, column in enumerate(profile.columns)}
 
     def illustrated(self, t: Transition) -> Transition:
@@ -82,7 +84,7 @@ class Illustrator:
         reference = self._reference[column]
         if reference.size < 1 or not reference.any():
             return None
-        current = self._windows.sums_since(0, column, since)[1]
+        current = self._windows.sums_since(0, self._first + column, since)[1]
         edges, names = labels(self._profile.columns[column], self._bins)
         return Histogram(edges, names, _integers(reference), _integers(current))
 

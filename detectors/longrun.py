@@ -12,6 +12,10 @@ for noise; lambda is therefore a little low where values are heavy-tailed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +31,40 @@ CLIP = 9.0
 MEMORY = 1_000.0
 LEAST_PAIRS = 4.0
 SIGNIFICANCE = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class LongRun:
+    """Autocorrelation of one score, learned from training rows in time order.
+
+    Args:
+        score: name of the score inside the column (``loc``, ``spr``, ``nulls``, ``psi``, ...).
+        lengths: block lengths, in values, ascending.
+        variances: long-run variance of the score at that length (``psi``: design effect), ascending.
+        freedom: ``psi``: degrees of freedom at that length; empty for the other scores.
+    """
+
+    score: str
+    lengths: tuple[float, ...]
+    variances: tuple[float, ...]
+    freedom: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "score": self.score,
+            "lengths": list(self.lengths),
+            "variances": list(self.variances),
+            "freedom": list(self.freedom),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LongRun:
+        """From its JSON values; raises KeyError, TypeError or ValueError where they are none."""
+        lengths, variances, freedom = (
+            tuple(float(value) for value in data[name]) for name in ("lengths", "variances", "freedom")
+        )
+        return cls(str(data["score"]), lengths, variances, freedom)
 
 
 @kernel

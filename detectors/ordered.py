@@ -15,7 +15,8 @@ from driftbus.detectors.scores import column_scores
 from driftbus.detectors.settings import Settings
 from driftbus.schemas.kernel import kernel
 
-_PSI_PANE = 32
+PSI_PANE = 32
+"""Values of a block whose coarse counts are compared with the next one's."""
 _PSI_SCALES = 24
 
 
@@ -26,23 +27,22 @@ def longrun_of_rows(column: ColumnProfile, cells: NDArray[np.int64]) -> tuple[Lo
         column: its reference.
         cells: int64[rows], cell of each row, in time order.
     """
-    settings, found = Settings(pane_ms=1), []
+    settings = Settings(pane_ms=1)
+    found: list[LongRun | None] = []
     for score in column_scores(column, 0, settings):
         table = np.zeros(column.width)
         table[list(score.cells)] = score.table
         within = column.width if score.of_rows else column.value_cells
-        values = table[cells[cells < within]]
-        scales = np.zeros((1, longrun.SCALES, longrun.FIELDS))
-        out = np.zeros((2 * longrun.SCALES, 2))
-        count = _run(values, scales, np.zeros((1, 1, 2)), out)
-        if count:
-            found.append(LongRun(score.name, tuple(out[:count, 0].tolist()), tuple(out[:count, 1].tolist())))
-    laws = (QUADRATIC, KS, TV, WASSERSTEIN) if column.kind == "numeric" else (QUADRATIC, TV)
-    for law in laws:
-        design = _design_of_rows(column, cells[cells < column.value_cells], settings, law)
-        if design:
-            found.append(design)
-    return tuple(found)
+        found.append(longrun_of_values(score.name, table[cells[cells < within]]))
+    found += _designs_of_rows(column, cells[cells < column.value_cells], settings)
+    return tuple(run for run in found if run is not None)
+
+
+def longrun_of_values(score: str, values: NDArray[np.float64]) -> LongRun | None:
+    """The significant long-run variances of a score's values in time order, float64[n]; None without any."""
+    out = np.zeros((2 * longrun.SCALES, 2))
+    count = _run(values, np.zeros((1, longrun.SCALES, longrun.FIELDS)), np.zeros((1, 1, 2)), out)
+    return LongRun(score, tuple(out[:count, 0].tolist()), tuple(out[:count, 1].tolist())) if count else None
 
 
 @kernel
@@ -63,19 +63,39 @@ def _run(
     return longrun.steps(scales, static, 0, variance, out)
 
 
-def _design_of_rows(column: ColumnProfile, cells: NDArray[np.int64], settings: Settings, law: int) -> LongRun | None:
+def _designs_of_rows(column: ColumnProfile, cells: NDArray[np.int64], settings: Settings) -> list[LongRun | None]:
     coarse = psi.coarse_bins(np.array(column.counts, np.int64), settings.psi_bins)
     k = int(coarse.max()) + 1
-    if k < 2 or cells.size < _PSI_PANE:
-        return None
+    if k < 2 or cells.size < PSI_PANE:
+        return []
     bins = coarse[cells]
     share = np.bincount(bins, minlength=k)[None, :] / cells.size
+    panes = cells.size // PSI_PANE
+    blocks = [np.bincount(bins[i * PSI_PANE : (i + 1) * PSI_PANE], minlength=k) for i in range(panes)]
+    return designs_of(column, np.array(blocks, np.float64), share, settings)
+
+
+def designs_of(
+    column: ColumnProfile, blocks: NDArray[np.float64], share: NDArray[np.float64], settings: Settings
+) -> list[LongRun | None]:
+    """The significant design effects of coarse counts in time order, for each law of a distance.
+
+    Args:
+        column: whose.
+        blocks: float64[panes, k], counts of `PSI_PANE` values each.
+        share: float64[1, k], the reference's.
+        settings: the constants.
+    """
+    laws = (QUADRATIC, KS, TV, WASSERSTEIN) if column.kind == "numeric" else (QUADRATIC, TV)
+    return [_design_of(blocks, share, settings, law) for law in laws]
+
+
+def _design_of(blocks: NDArray[np.float64], share: NDArray[np.float64], settings: Settings, law: int) -> LongRun | None:
+    k = share.shape[1]
     unit, full, _ = null_law(law, tuple(share[0].tolist()), settings.psi_alpha)
-    panes = cells.size // _PSI_PANE
-    moments, blocks = np.zeros((1, _PSI_SCALES, 6)), np.zeros((1, _PSI_SCALES, 2, k))
-    for pane in range(panes):
-        block = np.bincount(bins[pane * _PSI_PANE : (pane + 1) * _PSI_PANE], minlength=k).astype(np.float64)
-        psi.learn_design(moments, blocks, 0, block, k, share, law, unit)
+    moments, previous = np.zeros((1, _PSI_SCALES, 6)), np.zeros((1, _PSI_SCALES, 2, k))
+    for block in blocks:
+        psi.learn_design(moments, previous, 0, block.copy(), k, share, law, unit)
     steps: list[tuple[float, float, float]] = []
     for j in range(_PSI_SCALES):
         mean, freedom = psi.design_step(moments, 0, j, full, steps[-1][1] if steps else 0.0)

@@ -17,29 +17,14 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbus.detectors.longrun import LongRun as LongRun
+from driftbus.detectors.seasons import Season
 from driftbus.schemas.errors import ConfigError
 
 Kind = Literal["numeric", "categorical"]
 Role = Literal["feature", "score", "prediction", "label"]
 
 _REMAKE = "make the profile again with 'driftbus profile'"
-
-
-@dataclass(frozen=True, slots=True)
-class LongRun:
-    """Autocorrelation of one score, learned from training rows in time order.
-
-    Args:
-        score: name of the score inside the column (``loc``, ``spr``, ``nulls``, ``psi``, ...).
-        lengths: block lengths, in values, ascending.
-        variances: long-run variance of the score at that length (``psi``: design effect), ascending.
-        freedom: ``psi``: degrees of freedom at that length; empty for the other scores.
-    """
-
-    score: str
-    lengths: tuple[float, ...]
-    variances: tuple[float, ...]
-    freedom: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +170,7 @@ class Profile:
         learned_until_ms: event time at which learning from the stream ended, None for training data.
         parts: references of segments.
         sample: some of the rows whole; None: relations between columns are not watched.
+        season: reference per hour of the day or week, None where the times of the rows were not known.
 
     Raises:
         ConfigError: a column contradicts itself, or two have one name.
@@ -199,6 +185,7 @@ class Profile:
     learned_until_ms: int | None = None
     parts: tuple[Part, ...] = ()
     sample: RowsSample | None = None
+    season: Season | None = None
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -213,6 +200,9 @@ class Profile:
             raise ConfigError("a segment's counts don't fit the columns", key=self.monitor, fix=_REMAKE)
         if self.sample is not None and not _sample_fits(self.sample, self.columns):
             raise ConfigError("the sampled rows don't fit the columns", key=self.monitor, fix=_REMAKE)
+        widths = {column.name: column.width for column in self.columns}
+        if self.season and any(widths.get(column.column) != column.cells for column in self.season.columns):
+            raise ConfigError("the season's counts don't fit the columns", key=self.monitor, fix=_REMAKE)
 
     @cached_property
     def profile_id(self) -> str:
@@ -262,7 +252,7 @@ class Profile:
             nulls, invalid = counts[cell + column.value_cells : cell + column.width].tolist()
             values = tuple(counts[cell : cell + column.value_cells].tolist())
             columns.append(replace(column, counts=values, nulls=nulls, invalid=invalid))
-        return replace(self, columns=tuple(columns), rows=rows, parts=(), sample=None)
+        return replace(self, columns=tuple(columns), rows=rows, parts=(), sample=None, season=None)
 
     def _content(self) -> dict[str, Any]:
         parts = [{"segment": p.segment, "rows": p.rows, "counts": list(p.counts)} for p in self.parts]
@@ -274,15 +264,21 @@ class Profile:
             "columns": [_column_to_dict(column) for column in self.columns],
             **({"parts": parts} if parts else {}),
             **({"sample": _sample_to_dict(self.sample)} if self.sample else {}),
+            **({"season": self.season.content()} if self.season and self.season.columns else {}),
         }
 
     def to_dict(self) -> dict[str, Any]:
         """The profile as plain JSON values; `from_dict` gives an equal profile."""
-        return self._content() | {
-            "source": self.source,
-            "created_ms": self.created_ms,
-            "profile_id": self.profile_id,
-        }
+        season = {"season": self.season.to_dict()} if self.season else {}
+        return (
+            self._content()
+            | season
+            | {
+                "source": self.source,
+                "created_ms": self.created_ms,
+                "profile_id": self.profile_id,
+            }
+        )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Profile:
@@ -306,6 +302,7 @@ class Profile:
                     for p in data.get("parts", ())
                 ),
                 sample=_sample_from_dict(data.get("sample")),
+                season=Season.from_dict(data["season"]) if data.get("season") else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"not a profile: {type(error).__name__} {error}", fix=_REMAKE) from error
@@ -362,10 +359,7 @@ def _column_to_dict(column: ColumnProfile) -> dict[str, Any]:
         "counts": list(column.counts),
         "nulls": column.nulls,
         "invalid": column.invalid,
-        "longrun": [
-            {"score": r.score, "lengths": list(r.lengths), "variances": list(r.variances), "freedom": list(r.freedom)}
-            for r in column.longrun
-        ],
+        "longrun": [run.to_dict() for run in column.longrun],
         **({} if column.distinct is None else {"distinct": asdict(column.distinct)}),
     }
 
@@ -382,10 +376,7 @@ def _column_from_dict(data: Mapping[str, Any]) -> ColumnProfile:
         counts=tuple(int(count) for count in data["counts"]),
         nulls=int(data["nulls"]),
         invalid=int(data["invalid"]),
-        longrun=tuple(
-            LongRun(str(r["score"]), _floats(r["lengths"]), _floats(r["variances"]), _floats(r["freedom"]))
-            for r in data["longrun"]
-        ),
+        longrun=tuple(LongRun.from_dict(run) for run in data["longrun"]),
         distinct=_distinct_from_dict(data.get("distinct")),
     )
 

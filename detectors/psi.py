@@ -229,7 +229,7 @@ def _step(
             index = 0.0
             for b in range(k):
                 p = (share[c, b] * m[c] + 0.5) / (m[c] + 0.5 * k)
-                q = (window_counts[w, start[c] + b] + 0.5) / (size + 0.5 * k)
+                q = (max(window_counts[w, start[c] + b], 0.0) + 0.5) / (size + 0.5 * k)
                 index += (q - p) * np.log(q / p)
             statistic = index / ((1 / size + 1 / m[c]) * design)
             place = (freedom - 1) * _GRID

@@ -19,7 +19,8 @@ from driftbus.detectors.profile import ColumnProfile, Profile
 from driftbus.detectors.settings import Settings
 from driftbus.schemas.kernel import kernel
 
-_LEAST_TAIL = 1 / (4 * 64)
+LEAST_TAIL = 1 / (4 * 64)
+"""Ranks nearer to 0 or 1 count as this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def normal_scores(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArr
     """
     share = counts / counts.sum()
     rank = np.cumsum(share) - share / 2
-    location = _standardised(ndtri(np.clip(rank, _LEAST_TAIL, 1 - _LEAST_TAIL)), share)
+    location = _standardised(ndtri(np.clip(rank, LEAST_TAIL, 1 - LEAST_TAIL)), share)
     return location, _standardised(location * location, share)
 
 
@@ -171,10 +172,14 @@ class ScoreTable:
         total: NDArray[np.float64],
         m2: NDArray[np.float64],
         valid: NDArray[np.int64],
+        value: NDArray[np.float64] | None = None,
     ) -> None:
-        """Write (n, sum, M2) per score, float64[s] each, and values per column, int64[c], of a vector of counts."""
+        """Write (n, sum, M2) per score, float64[s] each, and values per column, int64[c], of a vector of counts.
+
+        `value`, float64[e], takes the place of the table's own where a season has another.
+        """
         _moments(
-            counts, self.start, self.cell, self.value, self.column, self.of_rows,
+            counts, self.start, self.cell, self.value if value is None else value, self.column, self.of_rows,
             self.first, self.values, self.rows, n, total, m2, valid,
         )  # fmt: skip
 

@@ -22,6 +22,8 @@ class Settings:
         delta_location: level of ADWIN on the location score of a column.
         delta_spread: the same on the spread score.
         delta_share: the same on shares: nulls, invalid, unseen, range, two-valued columns, categories.
+        delta_season: level, at most, of every score that is compared with a slot of a season.
+        season: whether the season of a profile is used.
         category_scores: most frequent categories with a score of their own; the rest is left to the index.
         category_free: categories up to which `delta_share` is not divided further.
         cap_location, cap_spread: largest absolute score; what a continuous column reaches.
@@ -48,6 +50,8 @@ class Settings:
     delta_location: float = 0.002
     delta_spread: float = 0.0005
     delta_share: float = 0.005
+    delta_season: float = 0.0002
+    season: bool = True
     category_scores: int = 16
     category_free: int = 4
     cap_location: float = 2.8
@@ -88,6 +92,7 @@ class Settings:
             psi_min=config.psi_min,
             range=config.range,
             detectors=tuple(sorted(set(config.detectors))),
+            season=config.season.kind != "none",
         )
 
     def fingerprint(self) -> str:

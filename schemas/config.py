@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from croniter import croniter
 from pydantic import (
@@ -15,6 +16,7 @@ from pydantic import (
     PlainSerializer,
     SecretStr,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -168,6 +170,26 @@ Detector = Literal["adwin", "psi", "ks", "js", "hellinger", "wasserstein", "chi2
 """Detectors of distributions; docs/detectors has a page of each."""
 
 
+class SeasonConfig(_Model):
+    """Cycles of the day and of the week that a reference knows."""
+
+    kind: Literal["auto", "none", "hour_of_day", "day_type", "hour_of_week"] = Field(
+        default="auto",
+        description="slots that have a reference of their own: auto takes those that predict better, column by "
+        "column; day_type is hours of weekdays and of weekends",
+    )
+    time_zone: str = Field(default="UTC", description="of the slots: a name of the tz database, as Europe/Lisbon")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            _ = name == "UTC" or ZoneInfo(name)
+        except (KeyError, OSError, ValueError) as error:
+            raise ValueError(f"{name!r} is not a time zone; write one as Europe/Lisbon") from error
+        return name
+
+
 class DetectionConfig(_Model):
     """What decides an alarm. The defaults were measured; docs/detection.md has the numbers."""
 
@@ -195,6 +217,7 @@ class DetectionConfig(_Model):
         description="rows sampled of each pane, for what counts can't show: relations between columns, distinct "
         "values, repeated ids, freshness; 0: none",
     )
+    season: SeasonConfig = SeasonConfig()
 
     @model_validator(mode="after")
     def _something_decides(self) -> DetectionConfig:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from driftbus.detectors.profile import Profile, Role
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
+from driftbus.detectors.season_choice import with_season
 from driftbus.schemas.columns import INVALID, MISSING_TIME, NULL, PRESENT, Block, Projection
-from driftbus.schemas.config import LearnConfig
+from driftbus.schemas.config import LearnConfig, SeasonConfig
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.hashing import hash_bytes, scattered
 from driftbus.stream.files.survey import Data, reason_to_leave_out
@@ -39,6 +40,7 @@ class LearnPlan:
         where: (path, text) that a record must have.
         learn: period and numbers of rows.
         lateness_ms: how long a period waits for late records.
+        season: which season is looked for, and its time zone.
     """
 
     monitor: str
@@ -51,6 +53,7 @@ class LearnPlan:
     where: tuple[tuple[str, str], ...]
     learn: LearnConfig
     lateness_ms: int
+    season: SeasonConfig = field(default_factory=SeasonConfig)
 
 
 @dataclass(slots=True)
@@ -166,7 +169,7 @@ class Learner:
             raise ConfigError(
                 f"{self._plan.topic} has no field that is worth watching", key=f"monitors.{self._key.replace('/', '.')}"
             )
-        return build_profile(
+        profile = build_profile(
             self._plan.monitor,
             self._plan.stream,
             data,
@@ -177,6 +180,7 @@ class Learner:
             created_ms=created_ms,
             learned_until_ms=self._end(last),
         )
+        return with_season(profile, data, sample.time_ms, self._plan.season, ordered=total <= self._plan.learn.max_rows)
 
     @property
     def _key(self) -> str:

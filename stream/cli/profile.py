@@ -21,6 +21,7 @@ from driftbus.stream.files.training import (
     monitor_name,
     read_training,
     save_profile,
+    season_note,
     with_mapping,
 )
 
@@ -118,12 +119,17 @@ def _profiles(training: Training, monitor: str, stream: str, ordered: bool, conf
     found, now = training.survey, time_ns() // 1_000_000
     label = found.named("label") if found is not None else ""
     segments = [] if config is None else config.monitors[monitor].segments
+    season = None if config is None else config.monitors[monitor].detection.season
     together = config is not None and bool(label) and config.monitors[monitor].streams[stream].label == label
     if found is None or not label or together:
-        return [make_profile(training, monitor, stream, ordered=ordered, created_ms=now, segments=segments)]
+        return [
+            make_profile(training, monitor, stream, ordered=ordered, created_ms=now, segments=segments, season=season)
+        ]
     features = [name for name in found.data if name != label]
     return [
-        make_profile(training, monitor, of, columns=columns, ordered=ordered, created_ms=now, segments=segments)
+        make_profile(
+            training, monitor, of, columns=columns, ordered=ordered, created_ms=now, segments=segments, season=season
+        )
         for of, columns in ((stream, features), ("labels", [label]))
     ]
 
@@ -134,6 +140,8 @@ def _describe(profile: Profile) -> None:
     width = max(len(column.name) for column in profile.columns)
     for column in profile.columns:
         click.echo(f"    {column.name.ljust(width)}  {column.kind:<11}  {column.role:<10}  {_content(column)}")
+    if note := season_note(profile):
+        click.echo(f"  {note}")
 
 
 def _content(column: ColumnProfile) -> str:

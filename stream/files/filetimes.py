@@ -107,8 +107,8 @@ def read_times(table: Table, wishes: Wishes, suggested: str, form: TimeForm) -> 
     return found
 
 
-def nice_pane_ms(timeline: Timeline) -> int:
-    """The duration of `NICE_MS` nearest to 32 rows at the file's usual rate.
+def nice_pane_ms(timeline: Timeline, most_ms: int | None = None) -> int:
+    """The duration of `NICE_MS`, at most `most_ms`, nearest to 32 rows at the file's usual rate.
 
     The usual rate is that of the middle 98 % of the rows: one wrong date must not stretch it.
     """
@@ -117,7 +117,8 @@ def nice_pane_ms(timeline: Timeline) -> int:
         return _S
     low, high = known[int(0.01 * (known.size - 1))], known[int(0.99 * (known.size - 1))]
     wanted = max(1.0, float(high - low) / max(1.0, 0.98 * (known.size - 1)) * ROWS_PER_PANE)
-    return min(NICE_MS, key=lambda nice: abs(np.log(nice / wanted)))
+    allowed = [nice for nice in NICE_MS if most_ms is None or nice <= most_ms]
+    return min(allowed, key=lambda nice: abs(np.log(nice / wanted)))
 
 
 def rate_per_s(timeline: Timeline) -> float:

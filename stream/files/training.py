@@ -15,7 +15,9 @@ import pyarrow as pa
 from driftbus.detectors.parts import with_parts
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
-from driftbus.schemas.config import StreamConfig
+from driftbus.detectors.season_choice import with_season
+from driftbus.detectors.seasons import HOUR_MS
+from driftbus.schemas.config import SeasonConfig, StreamConfig
 from driftbus.schemas.errors import ConfigError
 from driftbus.stream.files.survey import Data, Survey, Wishes, survey
 from driftbus.stream.files.table import BATCH_ROWS, Table, open_table
@@ -97,6 +99,7 @@ def make_profile(
     ordered: bool = True,
     created_ms: int = 0,
     segments: Collection[str] = (),
+    season: SeasonConfig | None = None,
 ) -> Profile:
     """The profile of a reference.
 
@@ -107,22 +110,38 @@ def make_profile(
         ordered: whether rows are in time order; with a time column they are sorted by it first.
         created_ms: wall-clock time, for people.
         segments: columns whose values get references of their own.
+        season: which season is looked for, and its time zone; None: the best one, in UTC.
     """
     if training.survey is None:
         assert training.profile is not None
-        kept = tuple(c for c in training.profile.columns if columns is None or c.name in columns)
-        return replace(training.profile, monitor=monitor, stream=stream, columns=kept)
+        known = training.profile
+        kept = tuple(c for c in known.columns if columns is None or c.name in columns)
+        seasonal = known.season and replace(
+            known.season, columns=tuple(c for c in known.season.columns if columns is None or c.column in columns)
+        )
+        return replace(known, monitor=monitor, stream=stream, columns=kept, season=seasonal)
     found = training.survey
     data = {name: each for name, each in found.data.items() if columns is None or name in columns}
     times = found.time_ms
     if ordered and times is not None and (np.diff(times) < 0).any():
         order = np.argsort(times, kind="stable")
-        data = {name: _taken(each, order) for name, each in data.items()}
+        data, times = {name: _taken(each, order) for name, each in data.items()}, times[order]
     profile = build_profile(
         monitor, stream, data, ordered=ordered, rows=found.rows, source=training.name, created_ms=created_ms
     )
+    if times is not None:
+        profile = with_season(profile, data, times, season or SeasonConfig(), ordered=ordered)
     own = {name: _as_texts(data[name]) for name in segments if name in data}
     return with_parts(profile, data, own) if own else profile
+
+
+def season_note(profile: Profile, pane_ms: int = 0) -> str:
+    """What there is to say of a profile's season; "" where the times of its rows were not known."""
+    if profile.season is None:
+        return ""
+    if profile.season.columns and pane_ms > HOUR_MS:
+        return "season: none, panes are longer than an hour"
+    return f"season: {profile.season.reason}" if profile.season.columns else f"season: none, {profile.season.reason}"
 
 
 def load_profile(path: Path) -> Profile:

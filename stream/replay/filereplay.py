@@ -8,13 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from driftbus.detectors.profile import Profile
+from driftbus.detectors.seasons import HOUR_MS
 from driftbus.schemas.config import Config, KafkaConfig, LimitsConfig, MonitorConfig, StreamConfig, format_duration
 from driftbus.schemas.errors import ConfigError
 from driftbus.stream.files.filetimes import Timeline, evenly, nice_pane_ms, rate_per_s, read_times, sort_if_needed
 from driftbus.stream.files.rows import blocks_of
 from driftbus.stream.files.survey import Wishes, check_column, guessed_label
 from driftbus.stream.files.table import BATCH_ROWS, Table, open_table
-from driftbus.stream.files.training import Training, make_profile, monitor_name, read_training, with_mapping
+from driftbus.stream.files.training import (
+    Training,
+    make_profile,
+    monitor_name,
+    read_training,
+    season_note,
+    with_mapping,
+)
 from driftbus.stream.plan import Plans, build_plans
 from driftbus.stream.replay.replay import Progress, Replay, Write
 
@@ -119,7 +127,8 @@ def prepare(
     notes = [*training.notes, *table.notes, *timeline.notes]
     left_out = _left_out(training, table, timeline.column)
     watched = _watched(training, table, timeline.column, wishes, left_out)
-    profile = make_profile(training, name, STREAM, columns=watched, segments=segments)
+    season = base[1].detection.season if base else None
+    profile = make_profile(training, name, STREAM, columns=watched, segments=segments, season=season)
     if not profile.columns:
         raise ConfigError(f"{table.path} and {reference} have no column in common", fix="are these the right files?")
     roles = {column.role: column.name for column in profile.columns}
@@ -132,7 +141,10 @@ def prepare(
         label=roles.get("label", ""),
         version=_version(base, table),
     )
-    pane = pane_ms or (config.pane_ms(base[0]) if config and base else nice_pane_ms(timeline))
+    seasonal = profile.season is not None and bool(profile.season.columns)
+    most = HOUR_MS if seasonal and timeline.column else None
+    pane = pane_ms or (config.pane_ms(base[0]) if config and base else nice_pane_ms(timeline, most))
+    notes += [season_note(profile, pane)] if seasonal else []
     limits = config.limits if config else LimitsConfig()
     settings = base[1] if base else MonitorConfig(predictions=stream)
     if base is None:

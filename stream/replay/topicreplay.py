@@ -11,6 +11,7 @@ from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import BatchDecoder
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.registry import Registry, open_resolver
+from driftbus.stream.files.training import season_note
 from driftbus.stream.plan import Plans, build_plans, topics_of
 from driftbus.stream.replay.replay import Progress, Replay, Write
 from driftbus.stream.replay.sources import Part, Point, SourceReader
@@ -135,6 +136,8 @@ def prepare(config: Config, monitor: str, begin: Point | None, end: Point | None
                     config, name, stream, counts[topic], wait=False, now_ms=time.time_ns() // 1_000_000
                 )
                 notes.append(f"{name}/{stream} has no recorded profile: learned from the beginning of {topic}")
+                if note := season_note(profiles[name, stream], config.pane_ms(name)):
+                    notes.append(f"{name}/{stream}: {note}")
     # other monitors of a topic are part of what its events' ids are made of, so they stay if they can
     able = {
         n: m

@@ -215,6 +215,7 @@ def learn_plan(config: Config, monitor: str, stream: str, fields: dict[str, Fiel
         where=tuple(sorted(settings.where.items())),
         learn=config.monitors[monitor].learn,
         lateness_ms=config.limits.lateness,
+        season=config.monitors[monitor].detection.season,
     )
 
 

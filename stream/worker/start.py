@@ -14,6 +14,7 @@ from driftbus.detectors.profile import Profile
 from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import Resolver
 from driftbus.schemas.registry import Registry, open_resolver
+from driftbus.stream.files.training import season_note
 from driftbus.stream.plan import Plans, build_plans, topics_of
 from driftbus.stream.worker.learning import learn_from_topic
 from driftbus.stream.worker.profiles import Key, find_profiles, publish_once
@@ -101,4 +102,6 @@ def _learned(
     )
     profile = publish_once(config.kafka, config.topics.profiles, range(counts[config.topics.profiles]), learned)
     LOG.info("%s: profile %s of %d rows of %s", monitor, profile.profile_id, profile.rows, stream)
+    if note := season_note(profile, config.pane_ms(monitor)):
+        LOG.info("%s/%s: %s", monitor, stream, note)
     return profile

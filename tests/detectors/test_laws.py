@@ -263,8 +263,8 @@ PARTS: dict[str, tuple[Callable[[], Part], Callable[..., object]]] = {
 }
 
 
-IN_GROUPS = {"EpisodeBook"}
-"""Kept by a group, and resumed with it above."""
+IN_GROUPS = {"EpisodeBook", "SeasonClock"}
+"""Kept by a group, and resumed with it above; the clock in test_seasons.py."""
 
 
 def test_the_battery_is_complete() -> None:

@@ -197,6 +197,24 @@ PROFILE: dict[str, Any] = {
     ],
     "parts": [{"segment": "country=PT", "rows": 4, "counts": [0, 1, 2, 0, 0, 1, 0, 4, 0, 0, 0, 0]}],
     "sample": {"columns": ["income", "country"], "cells": "AQAAAAMAAQA="},
+    "season": {
+        "time_zone": "Europe/Lisbon",
+        "days": 7,
+        "reason": "found in 7 days",
+        "columns": [
+            {
+                "column": "income",
+                "kind": "hour_of_day",
+                "weight": 16,
+                "presence": "none",
+                "presence_weight": 0,
+                "cells": 7,
+                "width": 1,
+                "counts": "eNpjYGQAg8FOAQAIxAAZ",
+                "longrun": [{"score": "loc", "lengths": [32.0], "variances": [1.5], "freedom": []}],
+            }
+        ],
+    },
 }
 
 EVENTS: dict[str, dict[str, Any]] = {
