@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbus.schemas.columns import Block
-from driftbus.stream.judge import Decided, Judge
+from driftbus.stream.judge import Decided, Judge, Observer
 from driftbus.stream.plan import Plans
 from driftbus.stream.summarise import Rejection, ShardPart, Summariser
 
@@ -31,9 +31,10 @@ class Driver:
 
     Args:
         plans: topics and monitors.
+        observer: sees every pane that is judged.
     """
 
-    def __init__(self, plans: Plans) -> None:
+    def __init__(self, plans: Plans, observer: Observer | None = None) -> None:
         self.plans = plans
         self.judges = {shard: Judge(plans, shard) for shard in sorted({m.shard for m in plans.monitors.values()})}
         self.summarisers = {
@@ -42,6 +43,10 @@ class Driver:
             for partition in range(topic.partitions)
         }
         self._offsets = dict.fromkeys(self.judges, 0)
+        for judge in self.judges.values():
+            for monitor in judge.monitors.values():
+                for stream in monitor.streams:
+                    stream.observer = observer
 
     def feed(
         self,

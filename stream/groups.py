@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from driftbus.detectors.episodes import OpenEpisode
 from driftbus.detectors.group import GroupDetector
 from driftbus.detectors.histogram import Picture
-from driftbus.detectors.profile import ColumnProfile, Profile
+from driftbus.detectors.profile import ColumnProfile, Layout, Profile
 from driftbus.detectors.sketches import Sketches, SketchShape, merged
 from driftbus.detectors.summary import Unseen, merge_unseen, unpack_counts
 from driftbus.detectors.verdict import ColumnView, Transition
@@ -164,6 +164,11 @@ class GroupJudge:
         self._given = stream.profile.of_segment(group.segment) if group.segment else stream.profile
         self._detector = None if self._given is None else GroupDetector(self._given, plan.settings)
         self.last_tick = -1
+
+    @property
+    def layout(self) -> Layout:
+        """The order of the cells of its counts."""
+        return self._stream.layout
 
     def update(self, tick: int, content: GroupPane | None) -> list[DriftEvent]:
         """Judge the next sealed pane; None when the group had no row in it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from driftbus.detectors.verdict import ColumnView
 from driftbus.schemas.errors import StateError
@@ -29,6 +30,15 @@ OTHER = "__other__"
 
 _STATE_VERSION = 2
 _HOUR_MS = 3_600_000
+
+
+class Observer(Protocol):
+    """Sees every pane right after it was judged; changes nothing."""
+
+    def pane(
+        self, tick: int, group: Group, content: GroupPane | None, judge: GroupJudge, events: list[DriftEvent]
+    ) -> None:
+        """A pane of a group, None when it had no row in it, and what was decided."""
 
 
 @dataclass(slots=True)
@@ -57,6 +67,7 @@ class StreamJudge:
         self._used: dict[int, dict[Group, list[int]]] = {}
         self.groups: dict[Group, GroupJudge] = {}
         self._facts = Facts(plan, stream)
+        self.observer: Observer | None = None
 
     def settle(self, part: SummaryPart) -> None:
         """Take the on-time entries of a settled range."""
@@ -184,12 +195,18 @@ class StreamJudge:
         for group, content in admitted.items():
             if group not in self.groups:
                 self.groups[group] = GroupJudge(self._plan, self._stream, group)
-            events += self.groups[group].update(tick, content)
+            events += self._update(tick, group, content)
         hour = tick * self._plan.pane_ms // _HOUR_MS
         for group, judge in sorted(self.groups.items(), key=_first):
             if group not in admitted and judge.last_tick * self._plan.pane_ms // _HOUR_MS < hour:
-                events += judge.update(tick, None)
+                events += self._update(tick, group, None)
         return events, self._facts.note(tick, admitted, self.groups, events)
+
+    def _update(self, tick: int, group: Group, content: GroupPane | None) -> list[DriftEvent]:
+        events = self.groups[group].update(tick, content)
+        if self.observer is not None:
+            self.observer.pane(tick, group, content, self.groups[group], events)
+        return events
 
 
 def _first(item: tuple[Group, object]) -> Group:

@@ -11,9 +11,11 @@ import driftbus
 from driftbus.schemas.config import Config, format_duration
 from driftbus.schemas.events import DriftEvent
 from driftbus.stream.cli._replaying import events_to, explain_steps, progress, say_result, speaker
+from driftbus.stream.cli._report import file_facts, file_ruler, writable, write_page
 from driftbus.stream.files.filetimes import when
 from driftbus.stream.files.survey import Wishes
 from driftbus.stream.replay.filereplay import EVERY_MS, FileReplay, prepare
+from driftbus.stream.replay.tracks import Tracks
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class FileArguments:
     config: Config | None
     monitor: str
     out: Path | None
+    html: Path | None
     fail_on_drift: bool
 
 
@@ -45,11 +48,13 @@ def run(arguments: FileArguments) -> int | None:
         config=a.config,
         monitor=a.monitor,
     )
+    if a.html is not None:
+        writable(a.html)
     say = speaker(a.out)
     for line in _introduction(file, a):
         say(line)
     with events_to(a.out) as write, progress(file.rows, "rows") as done:
-        replay = file.run(write, done)
+        replay = file.run(write, done, Tracks() if a.html else None)
     history = replay.history
     if file.table.misfit_note():
         say(f"  note      {file.table.misfit_note()}")
@@ -63,6 +68,10 @@ def run(arguments: FileArguments) -> int | None:
         return f"since row {row:,}" + (f" (±{around:,})" if around else "")
 
     say_result(say, history, [file.profile], place)
+    if a.html is not None:
+        notes = list(filter(None, [file.table.misfit_note()]))
+        facts = file_facts(file, replay, notes, _explained(a, file.monitor))
+        write_page(say, a.html, replay, facts, file_ruler(file), file.pane_ms)
     say(f"  next: {'  ·  '.join([*explain_steps(history, a.out), *_next_steps(a, file.monitor)])}")
     return 1 if a.fail_on_drift and history.episodes else None
 
@@ -97,3 +106,15 @@ def _next_steps(a: FileArguments, monitor: str) -> list[str]:
     if a.out is None:
         return ["add --out events.jsonl", *steps]
     return [f"events are in {a.out}", *steps] if str(a.out) != "-" else steps
+
+
+def _explained(a: FileArguments, monitor: str) -> list[tuple[str, str]]:
+    """The same for the page, with what each is for."""
+    return [
+        (f"driftbus replay {a.data} --reference {a.reference} --out events.jsonl", "gives the events, one a line"),
+        (
+            f"driftbus profile {a.reference} --monitor {monitor} --publish",
+            "makes it the reference of a live monitor",
+        ),
+        ("driftbus init --bootstrap HOST:9092 --topic TOPIC", "proposes a configuration for your topic"),
+    ]

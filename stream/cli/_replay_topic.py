@@ -10,14 +10,21 @@ import driftbus
 from driftbus.schemas.config import Config, format_duration
 from driftbus.schemas.events import DriftEvent
 from driftbus.stream.cli._replaying import events_to, explain_steps, progress, say_result, speaker
+from driftbus.stream.cli._report import topic_facts, writable, write_page
 from driftbus.stream.files.filetimes import when
 from driftbus.stream.judge import Decided
 from driftbus.stream.replay.sources import parse_point
 from driftbus.stream.replay.topicreplay import TopicReplay, prepare
+from driftbus.stream.replay.tracks import Tracks
+from driftbus.stream.report.ruler import Ruler
 
 
-def run(config: Config, monitor: str, from_: str, to: str, out: Path | None, fail_on_drift: bool) -> int | None:
+def run(
+    config: Config, monitor: str, from_: str, to: str, out: Path | None, html: Path | None, fail_on_drift: bool
+) -> int | None:
     """Replay, say what there is to say, and give the exit code."""
+    if html is not None:
+        writable(html)
     topics = prepare(config, monitor, parse_point(from_, "--from"), parse_point(to, "--to"))
     say = speaker(out)
     chosen = [monitor] if monitor else sorted(topics.plans.monitors)
@@ -29,7 +36,7 @@ def run(config: Config, monitor: str, from_: str, to: str, out: Path | None, fai
             if event.monitor in chosen:
                 write(event)
 
-        replay = topics.run(mine, done)
+        replay = topics.run(mine, done, Tracks() if html else None)
     history = replay.history
     for reason, count in history.rejected.items():
         topic, partition, offset, message = history.first_rejected[reason]
@@ -37,7 +44,7 @@ def run(config: Config, monitor: str, from_: str, to: str, out: Path | None, fai
         say(f"  note      {count:,} records not counted ({reason}), the first is {first}")
     if late := replay.late():
         say(f"  note      {late:,} records came too late to be judged")
-    history.only(chosen)
+    replay.only(chosen)
     profiles = [topics.profiles[name, stream] for name in chosen for stream in topics.config.monitors[name].streams]
 
     def place(event: DriftEvent) -> str:
@@ -45,6 +52,9 @@ def run(config: Config, monitor: str, from_: str, to: str, out: Path | None, fai
         return f"since {when(event.since_ms)}" + (f" (±{format_duration(around)})" if around else "")
 
     say_result(say, history, profiles, place)
+    if html is not None:
+        pane_ms = min(topics.config.pane_ms(name) for name in chosen)
+        write_page(say, html, replay, topic_facts(topics, replay, chosen), Ruler(0, 1), pane_ms)
     steps = explain_steps(history, out)
     if out is None:
         steps += ["add --out events.jsonl", "driftbus run"]

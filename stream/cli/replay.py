@@ -50,6 +50,7 @@ _DURATION = Duration()
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     help="Events as JSON lines; - for stdout.",
 )
+@click.option("--html", type=_FILE, help="The result as one self-contained page.")
 @click.option("--fail-on-drift", is_flag=True, help="Exit with 1 when there was drift.")
 def command(
     data: Path | None,
@@ -69,6 +70,7 @@ def command(
     from_: str,
     to: str,
     out: Path | None,
+    html: Path | None,
     fail_on_drift: bool,
 ) -> int | None:
     """Replay DATA, or the topics of a configuration, through the detectors.
@@ -81,7 +83,8 @@ def command(
     identifiers, constants and free text are left out, with a line that says so. A topic is replayed
     with its recorded profiles and gives the events that it gave live.
 
-    Each line of --out is one event. Exit code 0, or 1 with --fail-on-drift when there was drift.
+    Each line of --out is one event; --html is a page with pictures, for a browser. Exit code 0, or 1
+    with --fail-on-drift when there was drift.
     """
     wishes = Wishes(time, id_, score, prediction, label, ignore, categorical, untimed=every is not None)
     if data is None:
@@ -90,7 +93,7 @@ def command(
         from driftbus.stream.cli._replay_topic import run as run_topic
 
         config = configured(config_path or Path("driftbus.yaml"))
-        return run_topic(config, monitor, from_, to, out, fail_on_drift)
+        return run_topic(config, monitor, from_, to, out, html, fail_on_drift)
     if reference is None:
         raise click.UsageError("what is DATA to be compared with? Give --reference TRAIN.csv")
     if from_ or to:
@@ -102,5 +105,5 @@ def command(
 
     config_or_none = configured(config_path) if config_path else None
     return run_file(
-        FileArguments(data, reference, wishes, every, pane, segments, config_or_none, monitor, out, fail_on_drift)
+        FileArguments(data, reference, wishes, every, pane, segments, config_or_none, monitor, out, html, fail_on_drift)
     )

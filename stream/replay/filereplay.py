@@ -25,6 +25,7 @@ from driftbus.stream.files.training import (
 )
 from driftbus.stream.plan import Plans, build_plans
 from driftbus.stream.replay.replay import Progress, Replay, Write
+from driftbus.stream.replay.tracks import Tracks
 
 STREAM = "predictions"
 
@@ -64,14 +65,15 @@ class FileReplay:
     def rows(self) -> int:
         return int(self.timeline.time_ms.size)
 
-    def run(self, write: Write, progress: Progress) -> Replay:
+    def run(self, write: Write, progress: Progress, tracks: Tracks | None = None) -> Replay:
         """Through the machines, from the first row to the last.
 
         Args:
             write: called with every event, in order.
             progress: called with the number of rows done since the last call.
+            tracks: takes what the page needs; None: there is no page.
         """
-        replay = Replay(self.plans, write)
+        replay = Replay(self.plans, write, tracks)
         projection = self.plans.topics[self.table.name].projection
         rows = min(BATCH_ROWS, max(_LEAST_BATCH, self.rows // _POINTS))
         for at, block in blocks_of(self.table, projection, self.timeline.time_ms, self.timeline.order, rows):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from driftbus.stream.driver import Driver
 from driftbus.stream.judge import Decided
 from driftbus.stream.plan import Plans
 from driftbus.stream.replay.history import History
+from driftbus.stream.replay.tracks import Tracks
 
 Write = Callable[[Decided], None]
 Progress = Callable[[int], None]
@@ -23,11 +24,13 @@ class Replay:
     Args:
         plans: topics and monitors.
         write: called with every event, in order.
+        tracks: takes what the page needs; None: there is no page.
     """
 
-    def __init__(self, plans: Plans, write: Write) -> None:
-        self.driver = Driver(plans)
+    def __init__(self, plans: Plans, write: Write, tracks: Tracks | None = None) -> None:
+        self.driver = Driver(plans, tracks)
         self.history = History()
+        self.tracks = tracks
         self.rows = 0
         self._write = write
 
@@ -61,6 +64,12 @@ class Replay:
     def rest(self, sources: Iterable[tuple[str, int]]) -> None:
         """Nothing more comes of these partitions: judge what a live worker judges when they are idle."""
         self._take(self.driver.rest(sources))
+
+    def only(self, monitors: Collection[str]) -> None:
+        """Forget what other monitors said and held."""
+        self.history.only(monitors)
+        if self.tracks is not None:
+            self.tracks.only(monitors)
 
     def late(self) -> int:
         """Rows that came too late to be judged, over all streams."""

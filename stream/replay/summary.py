@@ -8,18 +8,16 @@ from dataclasses import dataclass
 import click
 
 from driftbus.detectors.profile import ColumnProfile, Profile
-from driftbus.schemas.config import SEVERITIES
 from driftbus.schemas.events import DriftEvent, Group, RetrainTrigger
 from driftbus.stream.files.filetimes import when
 from driftbus.stream.replay.history import Episode, History, resampled
+from driftbus.stream.replay.words import many, order, size, title
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 26
 _FULL_SCALE = 0.25
 _MOST_STABLE = 20
 _COLOURS = {"minor": "yellow", "moderate": "yellow", "severe": "red"}
-_RATES = ("nulls", "invalid", "unseen", "range", "duplicates")
-_COUNTS = ("volume", "distinct", "freshness")
 
 Place = Callable[[DriftEvent], str]
 """Since when, in the words of the source: a row, or a time."""
@@ -50,7 +48,7 @@ def sections_of(history: History, profiles: Iterable[Profile]) -> list[Section]:
     if len(found) == 1:
         return found
     several = len({(s.group.monitor, s.group.stream) for s in found}) > 1
-    return [Section(_title(s.group, several), s.group, s.columns) for s in found]
+    return [Section(title(s.group, several), s.group, s.columns) for s in found]
 
 
 def column_lines(section: Section, history: History, place: Place) -> list[str]:
@@ -60,7 +58,7 @@ def column_lines(section: Section, history: History, place: Place) -> list[str]:
         if episode.group == section.group:
             episodes.setdefault(episode.opened.column, []).append(episode)
     names = [column.name for column in section.columns]
-    struck = sorted((name for name in ["", *names] if name in episodes), key=lambda n: _order(episodes[n]))
+    struck = sorted((name for name in ["", *names] if name in episodes), key=lambda n: order(episodes[n]))
     stable = [name for name in names if name not in episodes]
     shown = stable if len(stable) <= _MOST_STABLE else []
     width = min(40, max((len(name or "(rows)") for name in [*struck, *shown]), default=0))
@@ -81,12 +79,12 @@ def verdict_line(history: History, drifted_of: int) -> str:
     """How many incidents, how many columns, when."""
     incidents = list(history.incidents.values())
     if not incidents:
-        return click.style("no drift", fg="green", bold=True) + f" in {_many(drifted_of, 'column')}"
+        return click.style("no drift", fg="green", bold=True) + f" in {many(drifted_of, 'column')}"
     parts = []
     for incident in incidents[:3]:
-        parts.append(f"{_many(incident.columns, 'column')}, {incident.severity}, opened {when(incident.opened_ms)}")
+        parts.append(f"{many(incident.columns, 'column')}, {incident.severity}, opened {when(incident.opened_ms)}")
     more = f"; and {len(incidents) - 3} more" if len(incidents) > 3 else ""
-    return click.style(_many(len(incidents), "incident"), bold=True) + f": {'; '.join(parts)}{more}"
+    return click.style(many(len(incidents), "incident"), bold=True) + f": {'; '.join(parts)}{more}"
 
 
 def trigger_line(triggers: Sequence[RetrainTrigger]) -> str:
@@ -106,38 +104,15 @@ def sparkline(points: Sequence[float | None], top: float) -> str:
 
 
 def _drifted(episodes: list[Episode], place: Place) -> str:
-    lead = min(episodes, key=lambda e: _order([e]))
+    lead = min(episodes, key=lambda e: order([e]))
     event = lead.worst
     state = (
         click.style("drift", fg=_COLOURS.get(event.severity, "red"), bold=True) if lead.closed_ms is None else "over "
     )
     what = f"{event.what} {event.direction}".strip()
     more = f"  +{len(episodes) - 1} more" if len(episodes) > 1 else ""
-    return f"{state}  {what:<14} {place(event):<28} {_size(event):<17} {event.severity}{more}"
-
-
-def _size(event: DriftEvent) -> str:
-    if event.what in _RATES and event.reference_value is not None and event.current_value is not None:
-        return f"{event.reference_value:.1%} → {event.current_value:.1%}"
-    if event.what in _COUNTS and event.reference_value is not None and event.current_value is not None:
-        return f"{event.reference_value:.3g} → {event.current_value:.3g}"
-    return f"PSI {event.effect:.2f}"
-
-
-def _order(episodes: list[Episode]) -> tuple[bool, int, float]:
-    """Open ones first, then by severity and effect."""
-    rank = max([*SEVERITIES].index(e.worst.severity) for e in episodes)  # type: ignore[arg-type]
-    return all(e.closed_ms is not None for e in episodes), -rank, -max(e.worst.effect for e in episodes)
-
-
-def _title(group: Group, several: bool) -> str:
-    where = f"{group.monitor} {group.stream}" if several else ""
-    return "  ".join(filter(None, [where, group.version and f"version {group.version}", group.segment])) or "all rows"
+    return f"{state}  {what:<14} {place(event):<28} {size(event):<17} {event.severity}{more}"
 
 
 def _fitted(name: str, width: int) -> str:
     return name.ljust(width) if len(name) <= width else name[: width - 1] + "…"
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -15,6 +15,7 @@ from driftbus.stream.files.training import season_note
 from driftbus.stream.plan import Plans, build_plans, topics_of
 from driftbus.stream.replay.replay import Progress, Replay, Write
 from driftbus.stream.replay.sources import Part, Point, SourceReader
+from driftbus.stream.replay.tracks import Tracks
 from driftbus.stream.worker.learning import learn_from_topic
 from driftbus.stream.worker.profiles import Key, find_profiles
 from driftbus.stream.worker.topics import admin_client, partition_counts
@@ -45,18 +46,19 @@ class TopicReplay:
     reader: SourceReader
     notes: list[str] = field(default_factory=list)
 
-    def run(self, write: Write, progress: Progress) -> Replay:
+    def run(self, write: Write, progress: Progress, tracks: Tracks | None = None) -> Replay:
         """Through the machines, up to the end of the ranges.
 
         Args:
             write: called with every event, in order.
             progress: called with the number of records done since the last call.
+            tracks: takes what the page needs; None: there is no page.
 
         Raises:
             Unavailable: brokers or schema registry don't answer.
         """
         registry = Registry(self.config.registry) if self.config.registry.url else None
-        replay = Replay(self.plans, write)
+        replay = Replay(self.plans, write, tracks)
         decoders: dict[Part, BatchDecoder] = {}
         sampled = 0
         try:

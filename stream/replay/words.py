@@ -1,0 +1,38 @@
+"""Words for episodes and groups that the terminal and the page share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from driftbus.schemas.config import SEVERITIES
+from driftbus.schemas.events import DriftEvent, Group, Member
+from driftbus.stream.replay.history import Episode
+
+_RATES = ("nulls", "invalid", "unseen", "range", "duplicates")
+_COUNTS = ("volume", "distinct", "freshness")
+
+
+def size(event: DriftEvent | Member) -> str:
+    """How much: a rate before and after, or the index."""
+    if event.what in _RATES and event.reference_value is not None and event.current_value is not None:
+        return f"{event.reference_value:.1%} → {event.current_value:.1%}"
+    if event.what in _COUNTS and event.reference_value is not None and event.current_value is not None:
+        return f"{event.reference_value:.3g} → {event.current_value:.3g}"
+    return f"PSI {event.effect:.2f}"
+
+
+def order(episodes: Sequence[Episode]) -> tuple[bool, int, float]:
+    """Open ones first, then by severity and effect."""
+    rank = max([*SEVERITIES].index(e.worst.severity) for e in episodes)  # type: ignore[arg-type]
+    return all(e.closed_ms is not None for e in episodes), -rank, -max(e.worst.effect for e in episodes)
+
+
+def title(group: Group, several: bool) -> str:
+    """A group in words; `several`: whether there is more than one stream."""
+    where = f"{group.monitor} {group.stream}" if several else ""
+    return "  ".join(filter(None, [where, group.version and f"version {group.version}", group.segment])) or "all rows"
+
+
+def many(count: int, noun: str) -> str:
+    """``1 column``, ``2 columns``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
