@@ -1,13 +1,13 @@
 """Episodes: everything that the detectors say of one aspect of a column, folded into one alert.
 
-An episode opens with the first evidence, escalates when its severity class rises, and closes when
-it is over. Further alarms in an open episode publish nothing.
+An episode opens with the first evidence, escalates when its severity class rises, changes when its
+column moves again, and closes when it is over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ SEVERITIES = ("", "minor", "moderate", "severe")
 WHATS = ("", "shift", "spread", "shape", "category", "nulls", "invalid", "unseen", "range")
 DIRECTIONS = ("down", "", "up")
 
-_SEVERITY, _WHAT, _DIRECTION, _DETECTOR, _SCORE, _OPENED, _SINCE, _LOW, _HIGH, _CLOSED = range(10)
+_SEVERITY, _WHAT, _DIRECTION, _DETECTOR, _SCORE, _OPENED, _SINCE, _LOW, _HIGH, _CLOSED, _TOLD, _TOLD_ROWS = range(12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Evidence:
         window_start: first pane it rests on.
         since, since_low, since_high: estimated change point and its interval, in ticks.
         count, reference_count: values on the two sides.
+        moved: where it went to at the change point, ``up``, ``down`` or "".
+        is_back: whether it only came back to the reference, so that no episode opens.
     """
 
     detector: int
@@ -57,6 +59,8 @@ class Evidence:
     since_high: int
     count: int
     reference_count: int
+    moved: str = ""
+    is_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +99,11 @@ class EpisodeBook:
         self, columns: Sequence[str], detectors: Sequence[str], scores: int, categories: Sequence[str]
     ) -> None:
         self._columns, self._detectors, self._categories = tuple(columns), tuple(detectors), tuple(categories)
-        self._fields = np.zeros((2 * len(columns), 10), np.int64)
+        self._fields = np.zeros((2 * len(columns), 12), np.int64)
         self._fields[:, _CLOSED] = -1
         self._effect = np.zeros(2 * len(columns))
+        self.rows = np.zeros(1, np.int64)
+        """int64[1], rows seen."""
         self.shift = np.zeros(scores)
         """float64[s], how far from the reference a score was when it alarmed in its open episode, else 0."""
 
@@ -160,7 +166,28 @@ class EpisodeBook:
             fields[_DIRECTION], fields[_SCORE] = DIRECTIONS.index(evidence.direction), evidence.score
             fields[_OPENED], fields[_SINCE] = tick, evidence.since
             fields[_LOW], fields[_HIGH] = evidence.since_low, evidence.since_high
+        fields[_TOLD], fields[_TOLD_ROWS] = tick, self.rows[0]
         return self._transition(number, status, evidence)
+
+    def change(self, number: int, tick: int, evidence: Evidence, least_rows: int) -> Transition | None:
+        """The column of an open episode moved again.
+
+        None within `least_rows` rows of what was last said of the episode, and for a change point before that:
+        one change is seen by several detectors, one after the other.
+        """
+        fields = self._fields[number]
+        if self.rows[0] - fields[_TOLD_ROWS] < least_rows or evidence.since_high <= fields[_TOLD]:
+            return None
+        fields[_TOLD], fields[_TOLD_ROWS] = tick, self.rows[0]
+        return replace(
+            self._transition(number, "changed", evidence),
+            what=evidence.what,
+            direction=evidence.moved,
+            since_tick=evidence.since,
+            since_low_tick=evidence.since_low,
+            since_high_tick=evidence.since_high,
+            category=self._categories[evidence.score] if evidence.score >= 0 else "",
+        )
 
     def close(self, number: int, tick: int, evidence: Evidence) -> Transition:
         """Close an open episode; the evidence says that it is over."""
@@ -172,11 +199,12 @@ class EpisodeBook:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The state, by name."""
-        return {"fields": self._fields, "effect": self._effect, "shift": self.shift}
+        return {"fields": self._fields, "effect": self._effect, "rows": self.rows, "shift": self.shift}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take a state that `arrays` gave."""
-        self._fields, self._effect, self.shift = arrays["fields"], arrays["effect"], arrays["shift"]
+        self._fields, self._effect = arrays["fields"], arrays["effect"]
+        self.rows, self.shift = arrays["rows"], arrays["shift"]
 
     def _transition(self, number: int, status: str, evidence: Evidence) -> Transition:
         fields = self._fields[number]

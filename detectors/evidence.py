@@ -102,8 +102,8 @@ class Evidences:
         nearer = reference + copysign(max(0.0, abs(mean - reference) - error), mean - reference)
         return self.effect(score, nearer, n, variance)
 
-    def of_alarm(self, alarm: AdwinAlarm, bank: int = 0) -> Evidence | None:
-        """Evidence of a mean that changed; None if it only came back to the reference.
+    def of_alarm(self, alarm: AdwinAlarm, bank: int = 0) -> Evidence:
+        """Evidence of a mean that changed.
 
         Args:
             alarm: what was found.
@@ -112,8 +112,6 @@ class Evidences:
         score = self._table.scores[alarm.score]
         shift = alarm.after_mean - float(self.reference_mean[alarm.score])
         change = alarm.after_mean - alarm.before_mean
-        if abs(shift) <= 0.5 * abs(change):
-            return None
         return Evidence(
             detector=self.sequential[bank],
             what=score.what,
@@ -132,6 +130,8 @@ class Evidences:
             since_high=alarm.since_high,
             count=int(alarm.after_n),
             reference_count=int(alarm.before_n),
+            moved="up" if change > 0 else "down",
+            is_back=abs(shift) <= 0.5 * abs(change),
         )
 
     def of_index(self, tick: int, window: int, column: int) -> Evidence:

@@ -57,10 +57,14 @@ class Folding:
             return []
         transitions = []
         for number in sorted({*alarms, *self._book.open_numbers()}):
-            evidence = alarms.get(number, [])
-            if self._book.severity(number):
-                evidence = evidence + self._growth(number, tick)
+            found, is_open = alarms.get(number, []), self._book.severity(number) > 0
+            evidence = found + self._growth(number, tick) if is_open else [e for e in found if not e.is_back]
             transition = self._take(number, tick, evidence) if evidence else None
+            # a window looks back too far for a second change point
+            moved = [e for e in found if e.detector in self._evidences.sequential]
+            if transition is None and is_open and moved:
+                change = max(moved, key=lambda e: e.effect)
+                transition = self._book.change(number, tick, change, self._settings.change_values)
             if transition is None and number not in alarms and self._is_over(number):
                 transition = self._close(number, tick)
             if transition is not None:
@@ -76,7 +80,8 @@ class Folding:
             primary = replace(primary, effect=largest)
         transition = self._book.take(number, tick, primary, self._settings.severity(largest))
         for e in evidence:
-            if e.detector in self._evidences.sequential and not self._book.shift[e.score]:
+            is_mean = e.detector in self._evidences.sequential
+            if is_mean and not e.is_back and not self._book.shift[e.score]:
                 self._book.shift[e.score] = (e.current_value or 0.0) - self._evidences.reference_mean[e.score]
         return transition
 

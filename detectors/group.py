@@ -126,8 +126,8 @@ class GroupDetector:
             sketches: of the pane, None when none were taken.
 
         Returns:
-            Episodes that opened, escalated or closed: volume first, then the other watches, then in the order of
-            the columns.
+            Episodes that opened, escalated, changed or closed: volume first, then the other watches, then in
+            the order of the columns.
 
         Raises:
             ValueError: the tick does not increase.
@@ -139,6 +139,7 @@ class GroupDetector:
         transitions += self._watches.update(tick, rows, sketches)
         if rows <= 0:
             return transitions
+        self._book.rows += rows
         columns, scores = self._valid.size, self._m2.size
         first = int(self._windows.start[columns])
         n, sums, coarse = self._n[columns : columns + scores], self._sums[first : first + scores], self._sums[:first]
@@ -161,8 +162,7 @@ class GroupDetector:
         found: dict[int, list[Evidence]] = {}
         for alarm in alarms:
             evidence = self._evidences.of_alarm(alarm)
-            if evidence is not None:
-                found.setdefault(self._folding.episode_of(alarm.score), []).append(evidence)
+            found.setdefault(self._folding.episode_of(alarm.score), []).append(evidence)
         if opened:
             for window, column in zip(*np.nonzero(self._index.opened), strict=True):
                 evidence = self._evidences.of_index(tick, int(window), int(column))
@@ -170,8 +170,7 @@ class GroupDetector:
         for place, sums_bank in enumerate(self._cumulated.values(), 1):
             for alarm in sums_bank.update(tick, n, sums):
                 evidence = self._evidences.of_alarm(alarm, place)
-                if evidence is not None:
-                    found.setdefault(self._folding.episode_of(alarm.score), []).append(evidence)
+                found.setdefault(self._folding.episode_of(alarm.score), []).append(evidence)
         for number, bank in enumerate(self._distances.values()):
             if bank.update(*pane):
                 for window, column in zip(*np.nonzero(bank.opened), strict=True):

@@ -37,6 +37,7 @@ class Settings:
         psi_min: no alarm below this index, whatever its significance.
         psi_bins: coarse bins.
         close_values: values that have to be back before an episode closes.
+        change_values: values after what was last said of an episode before it says that the column moved again.
         close_effect: an episode closes only below this effect (index units).
         close_errors: standard errors that the bound on "back" lies above the mean.
         moderate, severe: effects (index units) from which an episode is called so.
@@ -66,6 +67,7 @@ class Settings:
     psi_min: float = 0.02
     psi_bins: int = 10
     close_values: int = 1_000
+    change_values: int = 250
     close_effect: float = 0.01
     close_errors: float = 3.0
     moderate: float = 0.1

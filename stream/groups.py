@@ -241,7 +241,7 @@ class GroupJudge:
         )  # fmt: skip
         names = content.unseen.get(t.column, {}) if content is not None and t.what == "unseen" else {}
         return DriftEvent(
-            id=_hash(episode, t.status, t.severity),
+            id=_hash(episode, t.status, t.severity, *([str(tick)] if t.status == "changed" else [])),
             episode_id=episode,
             monitor=group.monitor,
             stream=group.stream,

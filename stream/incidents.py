@@ -96,6 +96,8 @@ class Lane:
                     case.held[name] = Held(replace(e, histogram=histogram, curve=tuple(curve)), None)
 
     def _take(self, event: DriftEvent) -> None:
+        if event.status == "changed":  # of an episode that the story has
+            return
         case = next((c for c in self._open if event.episode_id in c.held or event.episode_id in c.rest), None)
         if case is None:
             if event.status == "closed":  # opened before this machine began

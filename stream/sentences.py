@@ -55,6 +55,8 @@ def sentence(t: Transition, column: ColumnProfile | None, names: Sequence[str]) 
     if t.what == "freshness" and t.direction == "down":
         told = _AHEAD
     text = f"{subject}: {told.format(t.direction).strip()}"
+    if t.status == "changed":
+        text = f"{subject} moved again: {told.format(t.direction).strip()}"
     if t.reference_value is not None and t.current_value is not None:
         # rounded first and with zero added, or a tiny negative number would read -0.00
         values = (_FORMS[unit].format(round(v, _DIGITS[unit]) + 0.0) for v in (t.reference_value, t.current_value))

@@ -37,7 +37,7 @@ class PolicyClock:
     def queue(self, stream: Sealed, tick: int, events: Sequence[DriftEvent]) -> None:
         """What a stream decided at a pane with content."""
         if self._policy is not None and stream.name in self._streams:
-            self._timeline.append((tick, stream.name, [_change(e) for e in events if not e.segment and e.column]))
+            self._timeline.append((tick, stream.name, [_change(e) for e in events if _counts(e)]))
 
     def advance(self, streams: Sequence[Sealed]) -> Iterator[RetrainTrigger]:
         """Decide up to the pane that all streams have sealed."""
@@ -146,6 +146,11 @@ def _plain(evidence: Evidence) -> list[Any]:
 
 def _range(r: OffsetRange) -> list[Any]:
     return [r.topic, r.partition, r.from_offset, r.to_offset]
+
+
+def _counts(event: DriftEvent) -> bool:
+    """Whether policies look at it: all rows only, and a column that moves again is not a new drift."""
+    return not event.segment and event.column != "" and event.status != "changed"
 
 
 def _change(event: DriftEvent) -> list[Any]:

@@ -95,7 +95,7 @@ class History:
             episode = self.episodes.setdefault(event.episode_id, Episode(event, event))
             if event.status == "closed":
                 episode.closed_ms = event.window_end_ms
-            elif _rank(event.severity) >= _rank(episode.worst.severity):
+            elif event.status != "changed" and _rank(event.severity) >= _rank(episode.worst.severity):
                 episode.worst = event
 
     def refused(self, topic: str, partition: int, offsets: NDArray[np.int64], rejected: Iterable[Rejection]) -> None:
