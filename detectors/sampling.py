@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbus.detectors.sketches import AHEAD_BINS, DELAY_BINS, IdSample, RowSample, Sketches, SketchShape
+from driftbus.detectors.sketches import (
+    AHEAD_BINS,
+    DELAY_BINS,
+    MOST_WRITERS,
+    IdSample,
+    RowSample,
+    Sketches,
+    SketchShape,
+)
 from driftbus.detectors.summary import Counter
 from driftbus.schemas.columns import PRESENT, Block
 from driftbus.schemas.hashing import scatter
@@ -64,11 +72,25 @@ class Sampler:
         _sort(ids, times, filled[:, 1])
         cells, marks = self._counter.cells(block, chosen[np.arange(k) < filled[:, :1]], self._shape.marked)
         found, at = [], 0
+        writers = _writers(block, entry, entries)
         for e, (r, i) in enumerate(filled.tolist()):
             sample = RowSample(keys[e, :r], cells[at : at + r], marks[at : at + r])
-            found.append(Sketches(self._shape, sample, IdSample(ids[e, :i], times[e, :i]), buckets[e]))
+            found.append(Sketches(self._shape, sample, IdSample(ids[e, :i], times[e, :i]), buckets[e], writers[e]))
             at += r
         return found
+
+
+def _writers(block: Block, entry: NDArray[np.int64], entries: int) -> list[IdSample]:
+    """Rows of each entry by writer schema."""
+    if block.writer is None or not block.writers:
+        return [IdSample(np.zeros(0, np.uint64), np.zeros(0, np.int64))] * entries
+    mine, schemas = entry >= 0, len(block.writers)
+    counts = np.bincount(entry[mine] * schemas + block.writer[mine], minlength=entries * schemas)
+    counts = counts.reshape(entries, schemas)
+    prints = np.array([writer.fingerprint for writer in block.writers], np.uint64)
+    order = np.argsort(prints)
+    prints, counts = prints[order], counts[:, order]
+    return [IdSample(prints[row > 0][:MOST_WRITERS], row[row > 0][:MOST_WRITERS]) for row in counts]
 
 
 def _limits(known: Sketches | None, k: int) -> tuple[int, int]:

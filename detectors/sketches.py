@@ -24,6 +24,9 @@ DELAY_BINS = AHEAD_BINS + 128
 """All buckets of delays: those ahead, then four to each power of two milliseconds, up to 2^32 ms (50 days)."""
 
 _POWERS = (10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+MOST_WRITERS = 8
+"""Writer schemas of a pane that are told apart."""
+
 _MARKED_BINS = 32
 """Numeric columns with at least so many bins may have more values than bins."""
 
@@ -150,12 +153,15 @@ class Sketches:
         ids: sampled ids; empty when the stream maps no id, or a row has none.
         delays: int64[DELAY_BINS], rows by Kafka timestamp minus event time, see `delay_bin`; rows without
             a Kafka timestamp, or without an event time of their own, are not in it.
+        writers: rows by writer schema, of the `MOST_WRITERS` with the smallest fingerprints.
     """
 
     shape: SketchShape
     sample: RowSample
     ids: IdSample = field(default_factory=_no_ids)
     delays: NDArray[np.int64] = field(default_factory=lambda: np.zeros(DELAY_BINS, np.int64))
+
+    writers: IdSample = field(default_factory=_no_ids)
 
     def merged(self, other: Sketches) -> Sketches:
         """The sketches of both multisets of rows."""
@@ -165,27 +171,31 @@ class Sketches:
             self.sample.merged(other.sample, k),
             self.ids.merged(other.ids, k) if other.ids.hashes.size else self.ids,
             self.delays + other.delays,
+            self.writers.merged(other.writers, MOST_WRITERS),
         )
 
-    def packed(self) -> tuple[bytes, bytes, bytes]:
-        """Rows, ids and delays as bytes; equal sketches give equal bytes."""
-        ids = np.empty(self.ids.hashes.size, _ID)
-        ids["hash"], ids["count"] = self.ids.hashes, self.ids.counts
+    def packed(self) -> tuple[bytes, bytes, bytes, bytes]:
+        """Rows, ids, delays and writers as bytes; equal sketches give equal bytes."""
         full = np.flatnonzero(self.delays)
         delays = np.empty(full.size, _DELAY)
         delays["bin"], delays["count"] = full, self.delays[full]
-        return _pack_rows(self.shape, self.sample), ids.tobytes(), delays.tobytes()
+        return (
+            _pack_rows(self.shape, self.sample),
+            _pack_ids(self.ids),
+            delays.tobytes(),
+            _pack_ids(self.writers),
+        )
 
     @classmethod
-    def unpacked(cls, shape: SketchShape, sample: bytes, ids: bytes, delays: bytes) -> Sketches:
+    def unpacked(cls, shape: SketchShape, sample: bytes, ids: bytes, delays: bytes, writers: bytes) -> Sketches:
         """Sketches from their packed form.
 
         Raises:
             ValueError: the bytes don't fit the shape.
         """
-        if len(ids) % _ID.itemsize or len(delays) % _DELAY.itemsize:
-            raise ValueError(f"{len(ids)} and {len(delays)} bytes are no ids and delays")
-        known, buckets = np.frombuffer(ids, _ID), np.frombuffer(delays, _DELAY)
+        if len(delays) % _DELAY.itemsize:
+            raise ValueError(f"{len(delays)} bytes are no delays")
+        buckets = np.frombuffer(delays, _DELAY)
         if buckets.size and int(buckets["bin"].max()) >= DELAY_BINS:
             raise ValueError(f"there is no delay bucket {int(buckets['bin'].max())}")
         full = np.zeros(DELAY_BINS, np.int64)
@@ -193,8 +203,9 @@ class Sketches:
         return cls(
             shape,
             _unpack_rows(shape, sample),
-            IdSample(known["hash"].astype(np.uint64), known["count"].astype(np.int64)),
+            _unpack_ids(ids),
             full,
+            _unpack_ids(writers),
         )
 
 
@@ -261,6 +272,19 @@ def _merge_ids(
             j += 1
         r += 1
     return r
+
+
+def _pack_ids(ids: IdSample) -> bytes:
+    packed = np.empty(ids.hashes.size, _ID)
+    packed["hash"], packed["count"] = ids.hashes, ids.counts
+    return packed.tobytes()
+
+
+def _unpack_ids(data: bytes) -> IdSample:
+    if len(data) % _ID.itemsize:
+        raise ValueError(f"{len(data)} bytes are no ids")
+    known = np.frombuffer(data, _ID)
+    return IdSample(known["hash"].astype(np.uint64), known["count"].astype(np.int64))
 
 
 def _pack_rows(shape: SketchShape, sample: RowSample) -> bytes:

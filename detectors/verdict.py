@@ -23,13 +23,13 @@ class Transition:
 
     Args:
         column: column of the profile, or "" for the group as a whole (volume, duplicates, freshness).
-        aspect: ``distribution``, ``quality``, ``cardinality``, ``volume``, ``duplicates`` or ``freshness``; an episode
-            belongs to (column, aspect).
+        aspect: ``distribution``, ``quality``, ``cardinality``, ``volume``, ``duplicates``, ``freshness`` or
+            ``schema``; an episode belongs to (column, aspect).
         status: ``opened``, ``escalated``, ``changed`` or ``closed``.
         severity: ``minor``, ``moderate`` or ``severe``.
         detector: ``adwin``, ``psi_1000``, ``psi_5000``, ``cardinality``, ``volume``, ...
         what: ``shift``, ``spread``, ``shape``, ``category``, ``nulls``, ``invalid``, ``unseen``,
-            ``range``, ``distinct``, ``stuck``, ``volume``, ``duplicates`` or ``freshness``.
+            ``range``, ``distinct``, ``stuck``, ``volume``, ``duplicates``, ``freshness`` or ``schema``.
         direction: ``up``, ``down`` or "".
         statistic, threshold: the detector's own; an alarm is statistic > threshold.
         p_value: bound on the probability of such a statistic without drift, None if there is none.
@@ -42,6 +42,7 @@ class Transition:
         category: the category whose share changed most, "" if it is not about one.
         nature: ``drift``, or ``skew`` when the stream differs from its training data from the first rows on.
         histogram: values before and after, None when it is about no column.
+        detail: what can only be said in words, "" for nothing.
         curve: index of the column's latest short windows, at most 32, oldest first.
         distances: between the histogram's samples, by name.
     """
@@ -71,6 +72,7 @@ class Transition:
     histogram: Histogram | None = None
     curve: tuple[float, ...] = ()
     distances: Mapping[str, float] = field(default_factory=dict, hash=False)
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from driftbus.schemas.events import (
     Source,
     SummaryPart,
 )
+from driftbus.schemas.fields import WriterFields
 
 KINDS = ("final", "preview", "clock")
 STATE_FORMAT = 1
@@ -79,8 +80,16 @@ def encode_part(part: SummaryPart) -> bytes:
                     "sample": e.sample,
                     "ids": e.ids,
                     "delays": e.delays,
+                    "writers": e.writers,
                 }
                 for e in part.entries
+            ],
+            "schemas": [
+                {
+                    "fingerprint": s.fingerprint.to_bytes(8, "big"),
+                    "fields": [{"path": path, "type": kind} for path, kind in s.fields],
+                }
+                for s in part.schemas
             ],
         },
     )
@@ -112,11 +121,16 @@ def decode_part(body: bytes, writer: Contract | None = None) -> SummaryPart:
             e["sample"],
             e["ids"],
             e["delays"],
+            e["writers"],
         )
         for e in r["entries"]
     )
+    schemas = tuple(
+        WriterFields(int.from_bytes(s["fingerprint"], "big"), tuple((f["path"], f["type"]) for f in s["fields"]))
+        for s in r["schemas"]
+    )
     source = Source(r["topic"], r["partition"], r["epoch"])
-    return SummaryPart(r["kind"], source, r["base"], r["a"], r["b"], r["max_tick"], entries)
+    return SummaryPart(r["kind"], source, r["base"], r["a"], r["b"], r["max_tick"], entries, schemas)
 
 
 def encode_manual(command: ManualRetrain) -> bytes:

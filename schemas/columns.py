@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbus.schemas.fields import WriterFields
+
 NULL, PRESENT, INVALID = 0, 1, 2
 """Status of a cell. A numeric cell that is PRESENT may still hold NaN or infinity, which count as invalid."""
 
@@ -53,6 +55,8 @@ class Block:
         text_length: int32[s, n], its length in bytes.
         text_hash: uint64[s, n], `hash_bytes` of it, so that equal strings have equal hashes.
         text_status: uint8[s, n].
+        writer: int64[n], which of `writers` a record was written with; None for rows that aren't Avro.
+        writers: the writer schemas met, by their fields.
 
     Values, starts, lengths and hashes mean something only where the status is PRESENT. A value of
     an Avro type that the column can't hold is INVALID.
@@ -67,6 +71,8 @@ class Block:
     text_length: NDArray[np.int32]
     text_hash: NDArray[np.uint64]
     text_status: NDArray[np.uint8]
+    writer: NDArray[np.int64] | None = None
+    writers: tuple[WriterFields, ...] = ()
 
     def string(self, column: int, row: int) -> str | None:
         """The text of one cell, None when it is not present."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from driftbus.schemas.fields import WriterFields
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Source:
@@ -56,8 +58,8 @@ class Entry:
             profile's layout; "" when every cell is 0.
         width: bytes per cell: 1, 2, 4 or 8.
         unseen: per column, up to 8 unknown category names (smallest hashes) with exact counts.
-        sample, ids, delays: packed sketches of the rows, of all rows only (no segment), "" when none are
-            taken; see `driftbus.detectors.sketches`.
+        sample, ids, delays, writers: packed sketches of the rows, of all rows only (no segment), "" when
+            none are taken; see `driftbus.detectors.sketches`.
     """
 
     group: Group
@@ -71,6 +73,7 @@ class Entry:
     sample: bytes = b""
     ids: bytes = b""
     delays: bytes = b""
+    writers: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class SummaryPart:
         max_tick: greatest tick of the range. ``clock``: the forced clock; -1: as far as the topic's other
             partitions have come.
         entries: the counts, sorted by (group, tick).
+        schemas: fields of the writer schemas that the entries name, by fingerprint.
     """
 
     kind: str
@@ -96,6 +100,7 @@ class SummaryPart:
     b: int
     max_tick: int
     entries: tuple[Entry, ...] = ()
+    schemas: tuple[WriterFields, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -133,9 +138,9 @@ class DriftEvent:
         episode_id: the same for all events of one episode.
         status: ``opened``, ``escalated``, ``changed`` or ``closed``.
         severity: ``minor``, ``moderate`` or ``severe``.
-        aspect: ``distribution``, ``quality``, ``cardinality``, ``volume``, ``duplicates`` or ``freshness``.
+        aspect: ``distribution``, ``quality``, ``cardinality``, ``volume``, ``duplicates``, ``freshness`` or ``schema``.
         what: ``shift``, ``spread``, ``shape``, ``category``, ``nulls``, ``invalid``, ``unseen``,
-            ``range``, ``distinct``, ``stuck``, ``volume``, ``duplicates`` or ``freshness``.
+            ``range``, ``distinct``, ``stuck``, ``volume``, ``duplicates``, ``freshness`` or ``schema``.
         direction: ``up``, ``down`` or "".
         statistic, threshold: the detector's own; an alarm is statistic > threshold.
         p_value: bound on the probability of such a statistic without drift; None if the detector has none.

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from driftbus.schemas.avsc import Node, WriterSchema, parse_schema
+from driftbus.schemas.hashing import hash_bytes
 
 FieldKind = Literal["numeric", "categorical", "time", "map_numeric", "map_text", "other"]
 
 MAX_FIELDS = 10_000
 """Fields that are listed; the rest of a larger schema is left out."""
 
+_FIELDS, _TEXT = 1_000, 200
 _NUMBERS = ("int", "long", "float", "double")
 _TIMES = ("date", "timestamp-", "local-timestamp-")
 
@@ -36,6 +38,30 @@ class FieldType:
     nullable: bool = False
     doc: str = ""
     symbols: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WriterFields:
+    """The fields of a schema that records were written with, as they travel with counts.
+
+    Args:
+        fingerprint: hash of the rest: schemas of equal fields are one.
+        fields: (path, type) of each, in order of paths, at most 1,000, texts of at most 200 characters; the type is
+            the logical one or Avro's own, with a question mark when it may be null.
+    """
+
+    fingerprint: int
+    fields: tuple[tuple[str, str], ...]
+
+
+def writer_fields(schema: WriterSchema) -> WriterFields:
+    """The fields of a writer schema; `DecodeError` as in `field_types`."""
+    told = sorted(
+        (path[:_TEXT], f"{kind.logical or kind.avro}{'?' if kind.nullable else ''}"[:_TEXT])
+        for path, kind in field_types(schema).items()
+    )[:_FIELDS]
+    text = "\n".join(f"{path}\t{kind}" for path, kind in told)
+    return WriterFields(hash_bytes(text.encode()), tuple(told))
 
 
 def field_types(writer_schema: Any) -> dict[str, FieldType]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from driftbus.detectors.episodes import OpenEpisode
 from driftbus.detectors.group import GroupDetector
 from driftbus.detectors.histogram import Picture
-from driftbus.detectors.profile import ColumnProfile, Layout, Profile
+from driftbus.detectors.profile import Layout, Profile
 from driftbus.detectors.sketches import Sketches, SketchShape, merged
 from driftbus.detectors.summary import Unseen, merge_unseen, unpack_counts
 from driftbus.detectors.verdict import ColumnView, Transition
@@ -23,6 +24,8 @@ from driftbus.stream.sentences import sentence
 
 _MARKS_PER_LEVEL = 8
 _LEVELS = 24
+_OF_VALUES = ("distribution", "quality", "cardinality")
+"""Aspects that compare values with the reference."""
 
 
 @dataclass(slots=True)
@@ -71,7 +74,7 @@ def add_entry(pane: dict[Group, GroupPane], group: Group, entry: Entry, partitio
     try:
         counts = unpack_counts(entry.counts, entry.width, stream.layout.total)
         if stream.shape.k and not group.segment:
-            sketches = Sketches.unpacked(stream.shape, entry.sample, entry.ids, entry.delays)
+            sketches = Sketches.unpacked(stream.shape, entry.sample, entry.ids, entry.delays, entry.writers)
     except ValueError as error:
         raise StateError(f"counts of {group} don't fit its profile: {error}") from error
     unseen: Unseen = {}
@@ -142,10 +145,18 @@ class OffsetMarks:
         return marks
 
 
-def _span(into: dict[int, tuple[int, int]], other: dict[int, tuple[int, int]]) -> None:
+def _span(into: dict[int, tuple[int, int]], other: Mapping[int, tuple[int, int]]) -> None:
     for partition, (low, high) in other.items():
         known = into.get(partition)
         into[partition] = (low, high) if known is None else (min(low, known[0]), max(high, known[1]))
+
+
+def span(topic: str, offsets: Iterable[Mapping[int, tuple[int, int]]]) -> tuple[OffsetRange, ...]:
+    """Source offsets, per partition, that hold all of these."""
+    found: dict[int, tuple[int, int]] = {}
+    for one in offsets:
+        _span(found, one)
+    return tuple(OffsetRange(topic, p, low, high) for p, (low, high) in sorted(found.items()))
 
 
 class GroupJudge:
@@ -164,6 +175,7 @@ class GroupJudge:
         self._given = stream.profile.of_segment(group.segment) if group.segment else stream.profile
         self._detector = None if self._given is None else GroupDetector(self._given, plan.settings)
         self.last_tick = -1
+        self._first_tick = -1
 
     @property
     def layout(self) -> Layout:
@@ -175,6 +187,7 @@ class GroupJudge:
         self.last_tick = tick
         if content is not None:
             self._marks.add(tick, content.offsets)
+            self._first_tick = tick if self._first_tick < 0 else self._first_tick
         if self._detector is None:
             self._learn(content)
             return []
@@ -206,12 +219,13 @@ class GroupJudge:
             None if self._detector is None else self._detector.dump(),
             self._marks.state(),
             self._learned.state(),
+            self._first_tick,
         ]
 
     @classmethod
     def restored(cls, plan: MonitorPlan, stream: StreamPlan, group: Group, state: list[Any]) -> GroupJudge:
         judge = cls(plan, stream, group)
-        judge.last_tick, detector, marks, learned = state
+        judge.last_tick, detector, marks, learned, judge._first_tick = state
         judge._marks = OffsetMarks.restored(marks)
         judge._learned = GroupPane.restored(learned, stream.shape)
         if detector is not None:
@@ -229,55 +243,82 @@ class GroupJudge:
         """What the group is compared with."""
         return self._given or self._stream.profile.recounted(self._learned.counts, self._learned.rows)
 
-    def _column(self, t: Transition) -> ColumnProfile | None:
-        return self._stream.profile.column(t.column) if t.column else None
-
     def _event(self, tick: int, t: Transition, content: GroupPane | None) -> DriftEvent:
-        pane_ms, profile_id = self._plan.pane_ms, self._stream.profile.profile_id
-        group = self._group
-        episode = _hash(
-            group.monitor, group.stream, group.version, group.segment, t.column, t.aspect,
-            self._plan.fingerprint, profile_id, str(t.opened_tick * pane_ms),
-        )  # fmt: skip
         names = content.unseen.get(t.column, {}) if content is not None and t.what == "unseen" else {}
-        return DriftEvent(
-            id=_hash(episode, t.status, t.severity, *([str(tick)] if t.status == "changed" else [])),
-            episode_id=episode,
-            monitor=group.monitor,
-            stream=group.stream,
-            version=group.version,
-            segment=group.segment,
-            column=t.column,
-            detector=t.detector,
-            status=t.status,
-            severity=t.severity,
-            aspect=t.aspect,
-            what=t.what,
-            direction=t.direction,
-            statistic=t.statistic,
-            threshold=t.threshold,
-            p_value=t.p_value,
-            effect=t.effect,
-            reference_value=t.reference_value,
-            current_value=t.current_value,
-            window_start_ms=t.window_start_tick * pane_ms,
-            window_end_ms=(tick + 1) * pane_ms,
-            since_ms=t.since_tick * pane_ms,
-            since_low_ms=t.since_low_tick * pane_ms,
-            since_high_ms=t.since_high_tick * pane_ms,
-            opened_ms=t.opened_tick * pane_ms,
-            count=t.count,
-            reference_count=t.reference_count,
-            ranges=self._marks.ranges(self._topic, t.window_start_tick),
-            profile_id=profile_id,
-            fingerprint=self._plan.fingerprint,
-            nature=t.nature,
-            category=t.category,
-            histogram=t.histogram,
-            curve=t.curve,
-            distances=t.distances,
-            message=sentence(t, self._column(t), sorted(names, key=lambda name: (-names[name], name))),
-        )
+        ranges = self._marks.ranges(self._topic, t.window_start_tick)
+        return event_of(self._plan, self._stream, self._group, tick, self._natured(tick, t), ranges, names)
+
+    def _natured(self, tick: int, t: Transition) -> Transition:
+        """Named skew when the reference is training data and the change reaches back to the group's first rows."""
+        if self._stream.profile.learned_until_ms is not None or self._given is None or t.aspect not in _OF_VALUES:
+            return t
+        at_once = t.since_tick - self._first_tick <= max(1, (t.opened_tick - self._first_tick) // 4)
+        return replace(t, nature="skew") if t.since_low_tick <= self._first_tick and at_once else t
+
+
+def event_of(
+    plan: MonitorPlan,
+    stream: StreamPlan,
+    group: Group,
+    tick: int,
+    t: Transition,
+    ranges: tuple[OffsetRange, ...],
+    names: Mapping[str, int] | None = None,
+) -> DriftEvent:
+    """What a transition of a group means in event time and offsets.
+
+    Args:
+        plan, stream, group: whose.
+        tick: the pane at which it was decided.
+        t: the transition.
+        ranges: source offsets that it rests on.
+        names: unknown categories of the pane, with their counts.
+    """
+    pane_ms, profile_id = plan.pane_ms, stream.profile.profile_id
+    episode = _hash(
+        group.monitor, group.stream, group.version, group.segment, t.column, t.aspect,
+        plan.fingerprint, profile_id, str(t.opened_tick * pane_ms),
+    )  # fmt: skip
+    known = names or {}
+    column = stream.profile.column(t.column) if t.column else None
+    return DriftEvent(
+        id=_hash(episode, t.status, t.severity, *([str(tick)] if t.status == "changed" else [])),
+        episode_id=episode,
+        monitor=group.monitor,
+        stream=group.stream,
+        version=group.version,
+        segment=group.segment,
+        column=t.column,
+        detector=t.detector,
+        status=t.status,
+        severity=t.severity,
+        aspect=t.aspect,
+        what=t.what,
+        direction=t.direction,
+        statistic=t.statistic,
+        threshold=t.threshold,
+        p_value=t.p_value,
+        effect=t.effect,
+        reference_value=t.reference_value,
+        current_value=t.current_value,
+        window_start_ms=t.window_start_tick * pane_ms,
+        window_end_ms=(tick + 1) * pane_ms,
+        since_ms=t.since_tick * pane_ms,
+        since_low_ms=t.since_low_tick * pane_ms,
+        since_high_ms=t.since_high_tick * pane_ms,
+        opened_ms=t.opened_tick * pane_ms,
+        count=t.count,
+        reference_count=t.reference_count,
+        ranges=ranges,
+        profile_id=profile_id,
+        fingerprint=plan.fingerprint,
+        nature=t.nature,
+        category=t.category,
+        histogram=t.histogram,
+        curve=t.curve,
+        distances=t.distances,
+        message=sentence(t, column, sorted(known, key=lambda name: (-known[name], name))),
+    )
 
 
 def _hash(*parts: str) -> str:

@@ -19,6 +19,7 @@ from driftbus.stream.facts import Fact, Facts
 from driftbus.stream.groups import GroupJudge, GroupPane, add_entry
 from driftbus.stream.incidents import Incidents
 from driftbus.stream.plan import MonitorPlan, Plans, StreamPlan
+from driftbus.stream.schemas import SchemaJudge
 from driftbus.stream.state import pack_state, unpack_state
 from driftbus.stream.triggers import PolicyClock
 
@@ -68,6 +69,11 @@ class StreamJudge:
         self.groups: dict[Group, GroupJudge] = {}
         self._facts = Facts(plan, stream)
         self.observer: Observer | None = None
+        self._schemas = SchemaJudge(plan, stream, self.topic)
+
+    def learn(self, part: SummaryPart) -> None:
+        """Take what a part says beside its counts."""
+        self._schemas.learn(part)
 
     def settle(self, part: SummaryPart) -> None:
         """Take the on-time entries of a settled range."""
@@ -132,6 +138,7 @@ class StreamJudge:
                 for tick, used in sorted(self._used.items())
             ],
             "facts": self._facts.state(),
+            "schemas": self._schemas.state(),
             "groups": [[*_key(group), judge.state()] for group, judge in sorted(self.groups.items(), key=_first)],
         }
 
@@ -149,6 +156,7 @@ class StreamJudge:
             for tick, groups in values["used"]  # type: ignore[attr-defined]
         }
         self._facts.restore(values["facts"])  # type: ignore[arg-type]
+        self._schemas.restore(values["schemas"])  # type: ignore[arg-type]
         self.groups = {}
         for version, segment, content in values["groups"]:  # type: ignore[attr-defined]
             group = self._group(version, segment)
@@ -190,8 +198,8 @@ class StreamJudge:
     def _judge(self, tick: int, pane: dict[Group, GroupPane]) -> tuple[list[DriftEvent], list[Fact]]:
         self.counts.panes += 1
         self.counts.rows += sum(content.rows for group, content in pane.items() if not group.segment)
+        events = self._schemas.update(tick, pane)
         admitted = self._admit(pane)
-        events = []
         for group, content in admitted.items():
             if group not in self.groups:
                 self.groups[group] = GroupJudge(self._plan, self._stream, group)
@@ -248,6 +256,7 @@ class MonitorJudge:
             return []
         for stream in self.streams:
             if stream.topic == topic.topic:
+                stream.learn(message)
                 for part in stream.chain.take(message):
                     stream.settle(part)
         return self._advance()

@@ -48,6 +48,7 @@ class StreamPlan:
         version: row of the version among the topic's strings, -1 for none.
         segments: (field, row among the topic's strings).
         where: (row among the topic's strings, text that it must have).
+        watched: path of each field that is read → ``numeric``, ``text``, or "" for the event time.
     """
 
     monitor: str
@@ -61,6 +62,7 @@ class StreamPlan:
     version: int
     segments: tuple[tuple[str, int], ...]
     where: tuple[tuple[int, str], ...]
+    watched: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +264,11 @@ def _topic_plan(
             sampler=Sampler(counter, shape, identity) if shape.k else None,
             version=strings.row(own.version) if own.version else -1,
             segments=tuple((name, strings.row(name)) for name in segments),
+            watched={
+                **({own.time: ""} if own.time else {}),
+                **{path: "text" for path in (own.id, own.version, *segments, *own.where) if path},
+                **{path: "numeric" if kind == "numeric" else "text" for kind, path in paths},
+            },
             where=tuple((strings.row(path), text) for path, text in sorted(own.where.items())),
         )
         streams.append(plan)

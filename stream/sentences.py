@@ -47,8 +47,10 @@ def sentence(t: Transition, column: ColumnProfile | None, names: Sequence[str]) 
         column: of the profile, None when it is about the group as a whole.
         names: unknown categories of the pane, most frequent first.
     """
+    if t.what == "schema":
+        return _schema(t)
     unit = unit_of(t, column)
-    subject = t.column or "the stream"
+    subject = ("training/serving skew: " if t.nature == "skew" else "") + (t.column or "the stream")
     if t.status == "closed":
         return f"{subject}: over" if t.aspect in _PROCESSES else f"{subject}: back to the reference"
     told = f"the share of {t.category!r} has gone {{}}" if t.category else _WHAT[t.what]
@@ -64,3 +66,9 @@ def sentence(t: Transition, column: ColumnProfile | None, names: Sequence[str]) 
     if names:
         text += f" (among them {', '.join(repr(name) for name in names[:3])})"
     return f"{text}; {t.severity}, {t.detector} {t.statistic:.3g} against {t.threshold:.3g}"
+
+
+def _schema(t: Transition) -> str:
+    if t.status == "closed":
+        return f"the stream: the change of its schema is over ({t.detail})"
+    return f"the stream: records with another schema have come: {t.detail or 'fields unknown'}; {t.severity}"

@@ -18,6 +18,7 @@ from driftbus.detectors.sketches import Sketches, merged
 from driftbus.detectors.summary import Unseen, merge_unseen, pack_counts
 from driftbus.schemas.columns import MISSING_TIME, PRESENT, Block
 from driftbus.schemas.events import Entry, Group, Source, SummaryPart
+from driftbus.schemas.fields import WriterFields
 from driftbus.schemas.hashing import hash_bytes
 from driftbus.schemas.kernel import kernel
 from driftbus.stream.plan import StreamPlan, TopicPlan
@@ -26,6 +27,7 @@ ShardPart = tuple[int, SummaryPart]
 Rejection = tuple[int, str, str]
 
 _MAX_GROUPS_REMEMBERED = 4096
+_MAX_WRITERS_REMEMBERED = 256
 
 
 @dataclass(slots=True)
@@ -78,6 +80,7 @@ class Summariser:
         self._records = 0
         self._max_tick = -1
         self._entries: dict[tuple[int, int], _Open] = {}
+        self._writers: dict[int, WriterFields] = {}
         self._groups: list[tuple[StreamPlan, Group]] = []
         self._group_ids: dict[Group, int] = {}
 
@@ -100,6 +103,9 @@ class Summariser:
         output = Output()
         if not block.n:
             return output
+        if len(self._writers) > _MAX_WRITERS_REMEMBERED:
+            self._forget_writers()
+        self._writers |= {writer.fingerprint: writer for writer in block.writers}
         if not self.plan.projection.time:
             block.time_ms = np.where(timestamps >= 0, timestamps, MISSING_TIME)
         good = good & self._valid_times(block, timestamps, good, output.rejected)
@@ -210,6 +216,11 @@ class Summariser:
             self._groups.append((stream, group))
         return known
 
+    def _forget_writers(self) -> None:
+        open_sketches = [e.sketches for e in self._entries.values() if e.sketches is not None]
+        used = {one for sketches in open_sketches for one in sketches.writers.hashes.tolist()}
+        self._writers = {one: writer for one, writer in self._writers.items() if one in used}
+
     def _forget_groups(self) -> None:
         used = sorted({g for g, _ in self._entries})
         kept = [self._groups[g] for g in used]
@@ -277,13 +288,25 @@ class Summariser:
         self, kind: str, a: int, b: int, max_tick: int, entries: dict[tuple[int, int], _Open]
     ) -> list[ShardPart]:
         by_shard: dict[int, list[Entry]] = {}
+        met: dict[int, set[int]] = {}
         for (g, tick), content in entries.items():
             stream, group = self._groups[g]
             by_shard.setdefault(stream.shard, []).append(_entry(group, tick, content))
+            if content.sketches is not None:
+                met.setdefault(stream.shard, set()).update(content.sketches.writers.hashes.tolist())
         return [
             (
                 shard,
-                SummaryPart(kind, self.source, self.base, a, b, max_tick, tuple(_sorted(by_shard.get(shard, ())))),
+                SummaryPart(
+                    kind,
+                    self.source,
+                    self.base,
+                    a,
+                    b,
+                    max_tick,
+                    tuple(_sorted(by_shard.get(shard, ()))),
+                    tuple(self._writers[one] for one in sorted(met.get(shard, ()))),
+                ),
             )
             for shard in range(self.plan.shards)
         ]

@@ -17,6 +17,7 @@ from driftbus.schemas.decode.faults import REASONS
 from driftbus.schemas.decode.machine import DEPTH, run
 from driftbus.schemas.decode.opcodes import UNFORMATTED
 from driftbus.schemas.errors import DecodeError
+from driftbus.schemas.fields import WriterFields, writer_fields
 from driftbus.schemas.framing import BY_FINGERPRINT, UNFRAMED, SchemaKey, group_by_schema, header_key
 from driftbus.schemas.hashing import PADDING, hash_bytes
 
@@ -80,7 +81,7 @@ class BatchDecoder:
 
     def __init__(self, projection: Projection, resolver: Resolver, *, max_bytes: int = 1_048_576) -> None:
         self._projection, self._resolver, self._max_bytes = projection, resolver, max_bytes
-        self._programs: OrderedDict[SchemaKey, Program] = OrderedDict()
+        self._programs: OrderedDict[SchemaKey, tuple[Program, WriterFields]] = OrderedDict()
         self._spare = 4096
 
     def decode(self, values: Sequence[bytes | None], headers_of: Callable[[int], Headers] = no_headers) -> Decoded:
@@ -163,17 +164,18 @@ class BatchDecoder:
     def _attempt(self, batch: _Batch, key: SchemaKey, rows: Rows) -> tuple[Rows, DecodeError | None]:
         """(rows that failed, why if all failed for one reason)."""
         try:
-            program = self._program(key)
+            program, fields = self._program(key)
         except DecodeError as error:
             return rows, error
+        batch.written(rows, fields)
         return batch.run(program, rows), None
 
-    def _program(self, key: SchemaKey) -> Program:
+    def _program(self, key: SchemaKey) -> tuple[Program, WriterFields]:
         program = self._programs.get(key)
         if program is None:
             bare = self._resolver.bare if key.kind == UNFRAMED else None
-            program = compile_program(bare or self._resolver.resolve(key), self._projection)
-            self._programs[key] = program
+            schema = bare or self._resolver.resolve(key)
+            program = self._programs[key] = compile_program(schema, self._projection), writer_fields(schema)
             if len(self._programs) > MAX_PROGRAMS:
                 self._programs.popitem(last=False)
         else:
@@ -225,6 +227,15 @@ class _Batch:
     def good_rows(self) -> Rows:
         rows = np.arange(self.block.n)
         return np.delete(rows, list(self.refused)) if self.refused else rows
+
+    def written(self, rows: Rows, fields: WriterFields) -> None:
+        """The schema that `rows` were written with."""
+        block = self.block
+        if block.writer is None:
+            block.writer = np.zeros(block.n, np.int64)
+        if fields not in block.writers:
+            block.writers = (*block.writers, fields)
+        block.writer[rows] = block.writers.index(fields)
 
     def refuse_where(self, mask: Any, reason: str, message: str) -> None:
         if mask is not None:

@@ -148,8 +148,12 @@ def test_buckets_of_delays_ascend() -> None:
 
 def test_bytes_that_do_not_fit_are_refused() -> None:
     packed = sketches_of([(1, 1.0, "ü", "a"), (2, 2.0, None, "b")]).packed()
-    for bad in ((packed[0][:-1], *packed[1:]), (packed[0], packed[1][:-1], b""), (b"", b"", b"\xff" + bytes(4))):
+    for bad in (
+        (packed[0][:-1], *packed[1:]),
+        (packed[0], packed[1][:-1], b"", b""),
+        (b"", b"", b"\xff" + bytes(4), b""),
+    ):
         with pytest.raises(ValueError, match=r"bytes|bucket"):
             Sketches.unpacked(SHAPE, *bad)
     with pytest.raises(ValueError, match="at most 4 rows"):
-        Sketches.unpacked(SHAPE, packed[0] * 3, b"", b"")
+        Sketches.unpacked(SHAPE, packed[0] * 3, b"", b"", b"")

@@ -21,6 +21,7 @@ from driftbus.schemas.events import (
     Source,
     SummaryPart,
 )
+from driftbus.schemas.fields import WriterFields
 
 RANGES = (OffsetRange("predictions", 0, 24_000, 25_098), OffsetRange("predictions", 3, 0, 17))
 
@@ -144,8 +145,10 @@ ENTRY = Entry(
     sample=bytes(range(12)),
     ids=bytes(range(24)),
     delays=b"\x20\x05\x00\x00\x00",
+    writers=bytes(range(100, 112)),
 )
-PART = SummaryPart("final", Source("predictions", 3, "0a1b2c3d"), 10, 24_000, 25_098, 176_060_700, (ENTRY,))
+WRITER = WriterFields(0xFEDC_BA98_7654_3210, (("income", "double?"), ("time", "timestamp-millis")))
+PART = SummaryPart("final", Source("predictions", 3, "0a1b2c3d"), 10, 24_000, 25_098, 176_060_700, (ENTRY,), (WRITER,))
 MANUAL = ManualRetrain("credit", "new pricing", "ana", 1_760_609_400_123)
 STATE = MonitorState("credit", 1_234_567, b"\x00state\xff")
 
@@ -260,9 +263,13 @@ parts = st.builds(
             st.binary(max_size=40),
             st.sampled_from([1, 2, 4, 8]),
             st.lists(st.tuples(_names, _names, _long), max_size=2).map(tuple),
-            *[st.binary(max_size=30)] * 3,
+            *[st.binary(max_size=30)] * 4,
         ),
         max_size=3,
+    ).map(tuple),
+    st.lists(
+        st.builds(WriterFields, st.integers(0, 2**64 - 1), st.lists(st.tuples(_names, _names), max_size=3).map(tuple)),
+        max_size=2,
     ).map(tuple),
 )
 manuals = st.builds(ManualRetrain, _names, _names, _names, _long)

@@ -22,6 +22,7 @@ from driftbus.schemas.codec import decode_part, encode_part
 from driftbus.schemas.columns import PRESENT, Block
 from driftbus.schemas.config import Config
 from driftbus.schemas.events import DriftEvent, Histogram, Incident, SummaryPart
+from driftbus.schemas.fields import WriterFields
 from driftbus.schemas.hashing import hash_bytes
 from driftbus.stream.judge import Judge
 from driftbus.stream.plan import Plans, build_plans
@@ -114,6 +115,10 @@ PROFILE = Profile(
 )
 
 
+WRITERS = (WriterFields(9, (("x", "double"),)), WriterFields(5, (("x", "double"), ("y", "string?"))))
+"""Two writer schemas that alternate."""
+
+
 def plans_of(schedule: Schedule) -> Plans:
     config = Config.model_validate(
         {
@@ -163,6 +168,9 @@ def block_of(plans: Plans, records: list[Rec]) -> tuple[Block, np.ndarray]:
         text_hash=np.array([[hash_bytes(t) for t in row] for row in texts], np.uint64).reshape(len(texts), n),
         text_status=np.full((len(texts), n), PRESENT, np.uint8),
     )
+    written = [r.off % 3 % 2 for r in records]
+    block.writers = tuple(WRITERS[i] for i in dict.fromkeys(written))
+    block.writer = np.array([block.writers.index(WRITERS[i]) for i in written], np.int64)
     return block, np.array([r.off for r in records], np.int64)
 
 
@@ -414,7 +422,7 @@ def told(schedule: Schedule, events: Mapping[str, DriftEvent | Incident]) -> dic
             tuple((r.partition, r.from_offset, r.to_offset) for r in e.ranges),
         )
         for e in events.values()
-        if isinstance(e, DriftEvent)
+        if isinstance(e, DriftEvent) and e.aspect != "schema"
     }
 
 
