@@ -164,8 +164,8 @@ def encode_retrain(trigger: RetrainTrigger) -> bytes:
 def decode_retrain(body: bytes, writer: Contract | None = None) -> RetrainTrigger:
     """A retrain trigger from its Avro body; raises DecodeError."""
     r = _decode("RetrainTrigger", body, writer)
-    tuples = {"ranges": _ranges(r["ranges"]), "columns": tuple(r["columns"]), "episode_ids": tuple(r["episode_ids"])}
-    return RetrainTrigger(**r | tuples)
+    tuples = {name: tuple(r[name]) for name in ("columns", "episode_ids", "incident_ids")}
+    return RetrainTrigger(**r | tuples | {"ranges": _ranges(r["ranges"])})
 
 
 def encode_incident(incident: Incident) -> bytes:

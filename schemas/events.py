@@ -312,6 +312,7 @@ class RetrainTrigger:
         train_from_ms: suggested start of training data (earliest estimated change point).
         dry_run: True when the policy only says what it would do.
         ranges: source offsets from the change point on.
+        incident_ids: incidents that the episodes belong to.
     """
 
     id: str
@@ -329,6 +330,7 @@ class RetrainTrigger:
     profile_id: str
     fingerprint: str
     requested_by: str = ""
+    incident_ids: tuple[str, ...] = ()
 
 
 Published = DriftEvent | Incident | RetrainTrigger

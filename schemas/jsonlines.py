@@ -97,7 +97,11 @@ def retrain_json(trigger: RetrainTrigger) -> dict[str, Any]:
         "train_from": since,
         "dry_run": trigger.dry_run,
         "requested_by": trigger.requested_by,
-        "evidence": {"ranges": _ranges(trigger.ranges), "episode_ids": list(trigger.episode_ids)},
+        "evidence": {
+            "ranges": _ranges(trigger.ranges),
+            "episode_ids": list(trigger.episode_ids),
+            "incident_ids": list(trigger.incident_ids),
+        },
         "profile_id": trigger.profile_id,
         "fingerprint": trigger.fingerprint,
     }

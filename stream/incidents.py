@@ -44,6 +44,7 @@ class Lane:
         self._timeline: list[tuple[int, str, list[DriftEvent], list[Fact]]] = []
         self._open: list[Case] = []
         self._versions: dict[tuple[str, str], tuple[int, int]] = {}
+        self._touched: dict[str, str] = {}
 
     def queue(self, stream: str, tick: int, events: Sequence[DriftEvent], facts: Sequence[Fact]) -> None:
         """What a stream decided at a pane, and what it knew then."""
@@ -54,6 +55,7 @@ class Lane:
         """Tell what is to be told up to a pane that all streams have sealed."""
         due = sorted((item for item in self._timeline if item[0] <= reached), key=lambda item: item[:2])
         self._timeline = [item for item in self._timeline if item[0] > reached]
+        self._touched = {}
         pane_ms = self._plan.pane_ms
         for i, (tick, stream, events, facts) in enumerate(due):
             yield from self._look(tick * pane_ms)
@@ -68,6 +70,10 @@ class Lane:
     def severities(self) -> list[str]:
         """Severities of the open incidents."""
         return [case.severity for case in self._open]
+
+    def homes(self) -> dict[str, str]:
+        """Episode → incident, of all that were open since the last step began."""
+        return self._touched | {name: case.id for case in self._open for name in (*case.held, *case.rest)}
 
     def _learn(self, stream: str, fact: Fact) -> None:
         kind, *rest = fact
@@ -104,6 +110,7 @@ class Lane:
                 return
             case = self._home(event)
             case.columns.add((event.stream, event.column))
+        self._touched[event.episode_id] = case.id
         known = case.held.pop(event.episode_id, None)
         if event.status == "closed":
             case.rest.discard(event.episode_id)
@@ -244,6 +251,10 @@ class Incidents:
     def severities(self) -> list[str]:
         """Severities of the open incidents."""
         return [severity for lane in self._lanes for severity in lane.severities()]
+
+    def homes(self) -> dict[str, str]:
+        """Episode → incident, of all that were open since the last step began."""
+        return {name: case for lane in self._lanes for name, case in lane.homes().items()}
 
     def state(self) -> list[dict[str, Any]]:
         return [lane.state() for lane in self._lanes]

@@ -247,7 +247,7 @@ class MonitorJudge:
             return []
         self.offset = offset + 1
         if isinstance(message, ManualRetrain):
-            return list(self._policy.manual(message)) if message.monitor == self.plan.name else []
+            return list(self._policy.manual(message, self.incidents.homes)) if message.monitor == self.plan.name else []
         topic = self.plan.topics.get(message.source.topic)
         if topic is None:
             return []
@@ -268,7 +268,11 @@ class MonitorJudge:
                 decided += events
                 self._policy.queue(stream, tick, events)
                 self.incidents.queue(stream, tick, events, facts)
-        return [*decided, *self.incidents.advance(self.streams), *self._policy.advance(self.streams)]
+        return [
+            *decided,
+            *self.incidents.advance(self.streams),
+            *self._policy.advance(self.streams, self.incidents.homes),
+        ]
 
     def snapshot(self) -> bytes:
         """Everything that this monitor's future depends on, with the offset it belongs to."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
 from driftbus.detectors.policy import Decision, Evidence, Policy
 from driftbus.schemas.events import DriftEvent, ManualRetrain, OffsetRange, RetrainTrigger
 from driftbus.stream.plan import MonitorPlan, StreamPlan
+
+Homes = Callable[[], Mapping[str, str]]
 
 
 class Sealed(Protocol):
@@ -33,14 +35,21 @@ class PolicyClock:
         self._timeline: list[tuple[int, str, list[Any]]] = []
         self._open: dict[str, tuple[Evidence, tuple[OffsetRange, ...]]] = {}
         self._started = False
+        self._homes: Homes = dict
 
     def queue(self, stream: Sealed, tick: int, events: Sequence[DriftEvent]) -> None:
         """What a stream decided at a pane with content."""
         if self._policy is not None and stream.name in self._streams:
             self._timeline.append((tick, stream.name, [_change(e) for e in events if _counts(e)]))
 
-    def advance(self, streams: Sequence[Sealed]) -> Iterator[RetrainTrigger]:
-        """Decide up to the pane that all streams have sealed."""
+    def advance(self, streams: Sequence[Sealed], homes: Homes = dict) -> Iterator[RetrainTrigger]:
+        """Decide up to the pane that all streams have sealed.
+
+        Args:
+            streams: how far they are.
+            homes: gives the incident of each episode that was open since the last call.
+        """
+        self._homes = homes
         if self._policy is None:
             return
         reached = min(s.sealed for s in streams if s.name in self._streams)
@@ -60,8 +69,9 @@ class PolicyClock:
         if self._started:
             yield from self._decide((reached + 1) * self._plan.pane_ms)
 
-    def manual(self, command: ManualRetrain) -> Iterator[RetrainTrigger]:
+    def manual(self, command: ManualRetrain, homes: Homes = dict) -> Iterator[RetrainTrigger]:
         """A person's command is obeyed at once, whatever the cooldown."""
+        self._homes = homes
         evidence = tuple(e for e, _ in self._open.values())
         reason = command.reason or "Asked for by hand"
         version = next((e.version for e in evidence if e.version), "")
@@ -97,6 +107,7 @@ class PolicyClock:
         retrain = self._plan.config.retrain
         evidence = decision.evidence
         ids = tuple(e.episode_id for e in evidence)
+        homes = self._homes()
         identity = [
             self._plan.name,
             decision.version,
@@ -122,6 +133,7 @@ class PolicyClock:
             profile_id=profile_ids(self._plan.streams),
             fingerprint=self._plan.fingerprint,
             requested_by=requested_by,
+            incident_ids=tuple(dict.fromkeys(homes[i] for i in ids if i in homes)),
         )
 
 

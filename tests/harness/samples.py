@@ -131,6 +131,7 @@ RETRAIN = RetrainTrigger(
     profile_id="0123456789abcdef0123456789abcdef",
     fingerprint="89ab",
     requested_by="ana",
+    incident_ids=("5566",),
 )
 
 ENTRY = Entry(
@@ -283,7 +284,9 @@ drifts = st.builds(
     DriftEvent, *[_names] * 13, _number, _number, _maybe, _number, _maybe, _maybe, *[_long] * 8, _ranges, *[_names] * 5,
     st.none() | histograms, _numbers, st.dictionaries(_names, _number, max_size=2),
 )  # fmt: skip
-retrains = st.builds(RetrainTrigger, *[_names] * 6, _long, _texts, _texts, _long, st.booleans(), _ranges, *[_names] * 3)
+retrains = st.builds(
+    RetrainTrigger, *[_names] * 6, _long, _texts, _texts, _long, st.booleans(), _ranges, *[_names] * 3, _texts
+)  # fmt: skip
 _members = st.builds(
     Member, *[_names] * 12, _number, _maybe, _maybe, *[_long] * 4, st.none() | _long, _names, st.none() | histograms,
     _numbers,

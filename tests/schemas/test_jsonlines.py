@@ -53,7 +53,11 @@ def test_a_retrain_line_has_the_same_columns() -> None:
     assert line.keys() >= TABLE
     assert line["kind"] == "retrain"
     assert line["since"] == line["train_from"] == "2025-10-16T09:20:00.000Z"
-    assert line["evidence"] == {"ranges": RANGES, "episode_ids": ["1122334455667788", "99"]}
+    assert line["evidence"] == {
+        "ranges": RANGES,
+        "episode_ids": ["1122334455667788", "99"],
+        "incident_ids": ["5566"],
+    }
     assert line["columns"] == ["car_value", "loan_length"]
     assert line["status"] is None
 
@@ -79,7 +83,7 @@ def test_no_field_is_lost() -> None:
     for event in (samples.DRIFT, samples.RETRAIN, samples.INCIDENT):
         line = event_json(event)
         names = {name.removesuffix("_ms") for name in event.__dataclass_fields__}
-        assert names - {"ranges", "episode_ids"} <= line.keys()
+        assert names - {"ranges", "episode_ids", "incident_ids"} <= line.keys()
 
 
 def test_numbers_that_json_lacks_are_null() -> None:

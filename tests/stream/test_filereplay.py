@@ -300,7 +300,8 @@ def test_car_loan(capsys: pytest.CaptureFixture[str], more: Sequence[str]) -> No
     (incident,) = {event["incident_id"] for event in events if event["kind"] == "incident"}
     last = [event for event in events if event["kind"] == "incident"][-1]
     assert {member["column"] for member in last["members"]} == DRIFTING
-    assert last["incident_id"] == incident
+    (trigger,) = [event for event in events if event["kind"] == "retrain"]
+    assert trigger["evidence"]["incident_ids"] == [incident]
     assert [event["kind"] for event in events].count("retrain") == 1
 
 
