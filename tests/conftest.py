@@ -8,6 +8,8 @@ import pytest
 from hypothesis import settings
 
 from harness.broker import Broker
+from harness.browser import Browser
+from harness.browser import browser as open_browser
 from harness.missing import skipped_when_missing
 from harness.mockcluster import MockCluster
 from harness.node import Node
@@ -79,3 +81,10 @@ def node() -> Node:
     """JavaScript with Kafka and Avro clients."""
     with skipped_when_missing():
         return Node()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real browser; its driver holds the thread's event loop, so it ends with the module."""
+    with skipped_when_missing(), open_browser() as found:
+        yield found

@@ -112,7 +112,7 @@ def _body(row: Row, ruler: Ruler, top: float) -> Html:
 
 
 def _figure(title: str, *content: Child) -> Html:
-    return el("figure", el("h4", title), *content)
+    return el("figure", el("figcaption", title), *content)
 
 
 def _note(words: str) -> Html:
@@ -135,11 +135,7 @@ def _shares_table(bars: Bars) -> Html:
             for v, c in ((a, "b"), (b, "a"))
         ]
         rows.append(el("tr", el("th", name(label, 32), scope="row"), *cells))
-    head = el(
-        "thead",
-        el("tr", el("th", "", aria_label="category"), el("th", "before", scope="col"), el("th", "after", scope="col")),
-    )
-    return el("table", head, el("tbody", *rows), class_="shares")
+    return el("table", _table_head(), el("tbody", *rows), class_="shares")
 
 
 def _before_after(row: Row) -> Html:

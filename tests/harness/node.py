@@ -20,16 +20,16 @@ SCRIPTS = Path(__file__).with_name("node")
 
 
 class Node:
-    """JavaScript with kafkajs, @kafkajs/confluent-schema-registry and avsc, pinned in package-lock.json."""
+    """JavaScript with kafkajs, @kafkajs/confluent-schema-registry, avsc and axe-core, pinned in package-lock.json."""
 
     def __init__(self) -> None:
         lock = (SCRIPTS / "package-lock.json").read_bytes()
-        self._modules = cached(f"node-{hashlib.sha256(lock).hexdigest()[:8]}", _install) / "node_modules"
+        self.modules = cached(f"node-{hashlib.sha256(lock).hexdigest()[:8]}", _install) / "node_modules"
 
     @property
     def environment(self) -> dict[str, str]:
         """What a script needs in its environment to find the clients."""
-        return {"NODE_PATH": str(self._modules), "KAFKAJS_NO_PARTITIONER_WARNING": "1"}
+        return {"NODE_PATH": str(self.modules), "KAFKAJS_NO_PARTITIONER_WARNING": "1"}
 
     def command(self, script: Path | str, *arguments: str) -> list[str | Path]:
         """Program and arguments that run a script; see `run`."""
