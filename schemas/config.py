@@ -148,6 +148,9 @@ class StreamConfig(_Model):
     where: dict[str, str] = Field(default_factory=dict, description="only records whose fields equal these texts")
     rename: dict[str, str] = Field(default_factory=dict, description="field path: column name in the profile")
     categorical: list[str] = Field(default_factory=list, description="numbers to be treated as categories")
+    text: list[str] = Field(
+        default_factory=list, description="fields of free text: watched by length, words, kinds of characters"
+    )
     ignore: list[str] = Field(default_factory=list, description="fields to leave out")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from driftbus.detectors.profile import Profile, Role
@@ -21,6 +22,7 @@ from driftbus.schemas.columns import INVALID, MISSING_TIME, NULL, PRESENT, Block
 from driftbus.schemas.config import LearnConfig, SeasonConfig
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.hashing import hash_bytes, scattered
+from driftbus.stream.files.prose import reads_like_prose, text_data
 from driftbus.stream.files.survey import Data, reason_to_leave_out
 from driftbus.stream.sample import Sample, sample_of
 
@@ -35,6 +37,7 @@ class LearnPlan:
         monitor, stream, topic: whose profile, from where.
         names: path → column name, for all candidates.
         roles: path → role; what is not named is a feature.
+        text: paths of free text; others are recognised.
         projection: the candidates, the id and the fields of `where`.
         id: path of the id, "" for none.
         where: (path, text) that a record must have.
@@ -54,6 +57,7 @@ class LearnPlan:
     learn: LearnConfig
     lateness_ms: int
     season: SeasonConfig = field(default_factory=SeasonConfig)
+    text: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -164,7 +168,7 @@ class Learner:
             sample = sample.joined(other)
         sample = sample.smallest(self._plan.learn.max_rows)
         sample = sample.taken(np.lexsort((sample.offsets, sample.partitions, sample.time_ms)))
-        data = {name: column for name, column in self._columns(sample).items() if not reason_to_leave_out(name, column)}
+        data = self._columns(sample)
         if not data:
             raise ConfigError(
                 f"{self._plan.topic} has no field that is worth watching", key=f"monitors.{self._key.replace('/', '.')}"
@@ -264,6 +268,7 @@ class Learner:
 
     def _columns(self, sample: Sample) -> dict[str, Data]:
         found: dict[str, Data] = {}
+        derived: dict[str, Data] = {}
         for path, name in self._plan.names.items():
             role = self._plan.roles.get(path, "feature")
             if path in self._plan.projection.numeric:
@@ -275,5 +280,10 @@ class Learner:
             else:
                 row = self._plan.projection.strings.index(path)
                 wrong = sample.text_status[row] == INVALID
-                found[name] = CategoryData(sample.texts[row][~wrong], role, int(wrong.sum()))
-        return found
+                texts, invalid = sample.texts[row][~wrong], int(wrong.sum())
+                found[name] = CategoryData(texts, role, invalid)
+                words = pa.array(texts, pa.string())
+                if path in self._plan.text or (reason_to_leave_out(name, found[name]) and reads_like_prose(words)):
+                    derived |= text_data(name, words, invalid)
+                    del found[name]
+        return {name: data for name, data in found.items() if not reason_to_leave_out(name, data)} | derived

@@ -15,6 +15,7 @@ from driftbus.detectors.summary import Counter
 from driftbus.schemas.columns import Projection
 from driftbus.schemas.config import Config, LimitsConfig, MonitorConfig, StreamConfig
 from driftbus.schemas.errors import ConfigError
+from driftbus.schemas.textparts import NUMBERS, WORD, derived_columns
 
 MAX_PART_BYTES = 8 << 20
 """Ranges are cut before a part could become larger: profiles of hundreds of columns have large entries."""
@@ -70,12 +71,14 @@ class TopicPlan:
     """One source topic: what to decode, how to cut ranges, which streams read it.
 
     Lateness and retention are whole panes. `counting` is the fingerprint of what decides which
-    rows are counted where; `epoch` adds how ranges are cut and spread.
+    rows are counted where; `epoch` adds how ranges are cut and spread. `texts` are the rows of the
+    strings that free text is derived from: see `driftbus.schemas.textparts`.
     """
 
     topic: str
     partitions: int
     projection: Projection
+    texts: tuple[int, ...]
     pane_ms: int
     lateness: int
     retention: int
@@ -131,7 +134,11 @@ def column_path(stream: StreamConfig, column: ColumnProfile) -> str:
     mapped = {"score": stream.score, "prediction": stream.prediction, "label": stream.label}.get(column.role)
     if mapped:
         return mapped
-    return next((path for path, name in stream.rename.items() if name == column.name), column.name)
+    return _path_of(stream, column.name)
+
+
+def _path_of(stream: StreamConfig, name: str) -> str:
+    return next((path for path, renamed in stream.rename.items() if renamed == name), name)
 
 
 @dataclass(slots=True)
@@ -142,6 +149,45 @@ class _Fields:
 
     def row(self, path: str) -> int:
         return self.rows.setdefault(path, len(self.rows))
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Where the columns of a topic's profiles stand in its blocks: first what is decoded, then what is derived.
+
+    All columns have to be added before the first is asked for.
+    """
+
+    numeric: _Fields = field(default_factory=_Fields)
+    strings: _Fields = field(default_factory=_Fields)
+    texts: _Fields = field(default_factory=_Fields)
+
+    def add(self, stream: StreamConfig, profile: Profile, more: list[str]) -> None:
+        derived = derived_columns([column.name for column in profile.columns])
+        for column in profile.columns:
+            if column.name in derived:
+                path = _path_of(stream, derived[column.name][0])
+                self.strings.row(path)
+                self.texts.row(path)
+            else:
+                (self.numeric if column.kind == "numeric" else self.strings).row(column_path(stream, column))
+        for path in (stream.version, *more, *sorted(stream.where)):
+            if path:
+                self.strings.row(path)
+
+    def of(self, stream: StreamConfig, profile: Profile, kind: str) -> list[int]:
+        """Rows of the profile's columns of a kind, in their order."""
+        derived = derived_columns([column.name for column in profile.columns])
+        return [self._of(stream, column, derived) for column in profile.columns if column.kind == kind]
+
+    def _of(self, stream: StreamConfig, column: ColumnProfile, derived: Mapping[str, tuple[str, str]]) -> int:
+        if column.name not in derived:
+            return (self.numeric if column.kind == "numeric" else self.strings).row(column_path(stream, column))
+        name, part = derived[column.name]
+        place = self.texts.row(_path_of(stream, name))
+        if part == WORD:
+            return len(self.strings.rows) + place
+        return len(self.numeric.rows) + place * len(NUMBERS) + NUMBERS.index(part)
 
 
 def _panes(duration_ms: int, pane_ms: int) -> int:
@@ -218,8 +264,13 @@ def _topic_plan(
     shards: int,
 ) -> TopicPlan:
     limits: LimitsConfig = config.limits
-    numeric, strings = _Fields(), _Fields()
-    streams, counted = [], []
+    rows = _Rows()
+    for monitor, stream in pairs:
+        known, of = profiles.get((monitor, stream)), config.monitors[monitor]
+        if known is not None:
+            more = [of.streams[stream].id] if shape_of(known, of.detection.sample_rows).k else []
+            rows.add(of.streams[stream], known, more + (of.segments if stream != "labels" else []))
+    strings, streams, counted = rows.strings, [], []
     first = config.monitors[pairs[0][0]].streams[pairs[0][1]]
     for monitor, stream in pairs:
         own = config.monitors[monitor].streams[stream]
@@ -248,8 +299,8 @@ def _topic_plan(
         segments = config.monitors[monitor].segments if stream != "labels" else []
         counter = Counter(
             profile,
-            [numeric.row(path) for kind, path in paths if kind == "numeric"],
-            [strings.row(path) for kind, path in paths if kind != "numeric"],
+            rows.of(own, profile, "numeric"),
+            rows.of(own, profile, "categorical"),
         )
         shape = shape_of(profile, config.monitors[monitor].detection.sample_rows)
         identity = strings.row(own.id) if own.id and shape.k else -1
@@ -274,7 +325,9 @@ def _topic_plan(
         streams.append(plan)
         sampled = (shape.k, own.id if shape.k else "")
         where = sorted(own.where.items())
-        counted.append([monitor, stream, profile.profile_id, paths, own.version, segments, where, sampled])
+        texts = sorted({_path_of(own, name) for name, _ in derived_columns([c.name for c in profile.columns]).values()})
+        of_text = [texts] if texts else []
+        counted.append([monitor, stream, profile.profile_id, paths, own.version, segments, where, sampled, *of_text])
     widest = max(_CELL_BYTES * plan.layout.total + plan.shape.most_bytes for plan in streams)
     entries = max(1, min(limits.range_entries, MAX_PART_BYTES // (widest + _ENTRY_BYTES)))
     pane_ms = config.pane_ms(pairs[0][0])
@@ -289,7 +342,8 @@ def _topic_plan(
     return TopicPlan(
         topic=topic,
         partitions=partitions,
-        projection=Projection(tuple(numeric.rows), tuple(strings.rows), first.time, first.time_unit),
+        projection=Projection(tuple(rows.numeric.rows), tuple(strings.rows), first.time, first.time_unit),
+        texts=tuple(strings.row(path) for path in rows.texts.rows),
         pane_ms=pane_ms,
         lateness=lateness,
         retention=retention,

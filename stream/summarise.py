@@ -21,6 +21,7 @@ from driftbus.schemas.events import Entry, Group, Source, SummaryPart
 from driftbus.schemas.fields import WriterFields
 from driftbus.schemas.hashing import hash_bytes
 from driftbus.schemas.kernel import kernel
+from driftbus.schemas.textparts import with_text_parts
 from driftbus.stream.plan import StreamPlan, TopicPlan
 
 ShardPart = tuple[int, SummaryPart]
@@ -108,6 +109,7 @@ class Summariser:
         self._writers |= {writer.fingerprint: writer for writer in block.writers}
         if not self.plan.projection.time:
             block.time_ms = np.where(timestamps >= 0, timestamps, MISSING_TIME)
+        block = with_text_parts(block, self.plan.texts)
         good = good & self._valid_times(block, timestamps, good, output.rejected)
         groups = self._group_rows(block, good)
         ticks = np.where(good, block.time_ms // self.plan.pane_ms, -1)

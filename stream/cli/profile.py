@@ -70,7 +70,7 @@ def command(
     driftbus profile train.parquet --monitor credit --publish
     driftbus profile train.csv --out profile.json
 
-    Types are inferred; identifiers, constants and free text are left out, with a line that says so.
+    Types are inferred; identifiers and constants are left out, with a line that says so.
     Workers that run take up a new profile when they are started again.
     """
     config = load_config(config_path or _DEFAULT, os.environ) if config_path or publish else None

@@ -80,7 +80,7 @@ def command(
     driftbus replay -c driftbus.yaml --from 2025-10-01T00:00
 
     DATA and the reference are CSV (also .gz, .zip), Parquet or Arrow files. Types are inferred;
-    identifiers, constants and free text are left out, with a line that says so. A topic is replayed
+    identifiers and constants are left out, with a line that says so. A topic is replayed
     with its recorded profiles and gives the events that it gave live.
 
     Each line of --out is one event; --html is a page with pictures, for a browser. Exit code 0, or 1

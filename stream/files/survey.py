@@ -17,6 +17,7 @@ from driftbus.detectors.reference import MOST_CATEGORIES, CategoryData, NumericD
 from driftbus.schemas.columns import INVALID, MISSING_TIME, NULL, PRESENT
 from driftbus.schemas.errors import ConfigError
 from driftbus.stream.files.cells import is_number, is_text, numbers, pc, texts
+from driftbus.stream.files.prose import reads_like_prose, text_data
 from driftbus.stream.files.timecells import TimeForm, guess_time, times
 
 Data = NumericData | CategoryData
@@ -49,6 +50,7 @@ class Wishes:
         time, id, score, prediction, label: columns with that meaning.
         ignore: columns to leave out.
         categorical: numbers to be treated as categories.
+        text: columns of free text; others are recognised.
         untimed: True when rows get times of their own and no time column is wanted.
     """
 
@@ -59,6 +61,7 @@ class Wishes:
     label: str = ""
     ignore: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
     untimed: bool = False
 
 
@@ -106,6 +109,8 @@ def survey(table: Any, wishes: Wishes, *, where: str, decimal_comma: bool = Fals
         check_column(getattr(wishes, option), names, where, f"--{option}")
     for name in wishes.ignore:
         check_column(name, names, where, "--ignore")
+    for name in wishes.text:
+        check_column(name, names, where, "text")
     columns = {name: _whole(table.column(name)) for name in names}
     found = Survey(table.num_rows, {})
     time_like = find_time(columns, wishes)
@@ -125,7 +130,9 @@ def survey(table: Any, wishes: Wishes, *, where: str, decimal_comma: bool = Fals
             continue
         role = roles.get(name, "feature")
         looked = _look(name, column, role, name in wishes.categorical, decimal_comma)
-        if isinstance(looked, str):
+        if name in wishes.text or (isinstance(looked, str) and _is_prose(column)):
+            found.data |= text_data(name, texts(column))
+        elif isinstance(looked, str):
             found.left_out.append((name, looked))
         else:
             found.data[name] = looked
@@ -234,6 +241,11 @@ def _look(name: str, column: Any, role: Role, categorical: bool, decimal_comma: 
         return _of_numbers(name, numeric) or numeric
     words = texts(column)
     return _of_texts(words) or CategoryData(np.array(words.to_pylist(), np.object_), role)
+
+
+def _is_prose(column: Any) -> bool:
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    return is_text(kind) and reads_like_prose(texts(column))
 
 
 def _as_numbers(column: Any, written: bool, role: Role, decimal_comma: bool) -> NumericData | None:

@@ -87,6 +87,7 @@ def with_mapping(wishes: Wishes, stream: StreamConfig, names: Collection[str]) -
         label=known(wishes.label, stream.label),
         ignore=(*wishes.ignore, *(name for name in meta if name in names)),
         categorical=(*wishes.categorical, *stream.categorical),
+        text=(*wishes.text, *(name for name in stream.text if name in names)),
     )
 
 

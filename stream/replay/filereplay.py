@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from driftbus.detectors.profile import Profile
 from driftbus.detectors.seasons import HOUR_MS
 from driftbus.schemas.config import Config, KafkaConfig, LimitsConfig, MonitorConfig, StreamConfig, format_duration
 from driftbus.schemas.errors import ConfigError
+from driftbus.schemas.textparts import derived_columns
 from driftbus.stream.files.filetimes import Timeline, evenly, nice_pane_ms, rate_per_s, read_times, sort_if_needed
 from driftbus.stream.files.rows import blocks_of
 from driftbus.stream.files.survey import Wishes, check_column, guessed_label
@@ -223,12 +225,18 @@ def _left_out(training: Training, table: Table, time: str) -> list[tuple[str, st
     """Columns that are not watched, and why."""
     if training.survey is None:
         assert training.profile is not None
-        watched = {column.name for column in training.profile.columns} | {time}
+        watched = _fields_of(column.name for column in training.profile.columns) | {time}
         return [(name, "not in the profile") for name in table.names if name not in watched]
     told = training.survey.left_out
-    known = {*training.survey.data, training.survey.time, time, *(name for name, _ in told)}
+    known = {*_fields_of(training.survey.data), training.survey.time, time, *(name for name, _ in told)}
     new = [(name, f"not in {training.name}") for name in table.names if name not in known]
     return [(name, why) for name, why in told if name != time] + new
+
+
+def _fields_of(columns: Iterable[str]) -> set[str]:
+    """The columns, and the text fields that some of them are derived from."""
+    names = set(columns)
+    return names | {field for field, _ in derived_columns(names).values()}
 
 
 def _watched(training: Training, table: Table, time: str, wishes: Wishes, left_out: list[tuple[str, str]]) -> set[str]:
@@ -241,7 +249,8 @@ def _watched(training: Training, table: Table, time: str, wishes: Wishes, left_o
         assert training.profile is not None
         return {column.name for column in training.profile.columns}
     data = training.survey.data
-    missing = [name for name in data if name not in table.names]
+    derived = derived_columns(data)
+    missing = [name for name in data if name not in table.names and name not in derived]
     labels = {
         name: "" if name == wishes.label else "?"
         for name in missing

@@ -216,6 +216,7 @@ def learn_plan(config: Config, monitor: str, stream: str, fields: dict[str, Fiel
         learn=config.monitors[monitor].learn,
         lateness_ms=config.limits.lateness,
         season=config.monitors[monitor].detection.season,
+        text=tuple(settings.text),
     )
 
 
