@@ -6,6 +6,7 @@ is over. No rule guesses: each says what it saw.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from driftbus.schemas.events import DriftEvent, Hint
@@ -50,8 +51,11 @@ def _schema_change(scene: Scene) -> Hint | None:
     changes = [e for e in scene.events if e.aspect == "schema"]
     if not changes:
         return None
-    columns = tuple(dict.fromkeys(e.column for e in changes if e.column))
-    return Hint("schema_change", f"The producer's schema changed: {changes[0].message}", columns)
+    first = changes[0]
+    detail = first.message.partition("have come: ")[2].partition(";")[0] or first.message
+    words = set(re.split(r"[\s,;]+", detail))
+    named = [c for s, c, _ in scene.watched() if s == first.stream and words & {c, _path(scene, s, c)}]
+    return Hint("schema_change", f"The producer's schema changed: {detail}", tuple(named))
 
 
 def _nulls_first(scene: Scene) -> Hint | None:

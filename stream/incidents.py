@@ -102,11 +102,9 @@ class Lane:
                     case.held[name] = Held(replace(e, histogram=histogram, curve=tuple(curve)), None)
 
     def _take(self, event: DriftEvent) -> None:
-        if event.status == "changed":  # of an episode that the story has
-            return
         case = next((c for c in self._open if event.episode_id in c.held or event.episode_id in c.rest), None)
         if case is None:
-            if event.status == "closed":  # opened before this machine began
+            if event.status in ("changed", "closed"):  # opened before this machine began
                 return
             case = self._home(event)
             case.columns.add((event.stream, event.column))
@@ -117,6 +115,11 @@ class Lane:
             if known is not None:
                 case.held[event.episode_id] = Held(known.event, event.window_end_ms)
             return
+        if event.status == "changed" and known is not None:  # the story began with the first change
+            first = known.event
+            event = replace(
+                event, since_ms=first.since_ms, since_low_ms=first.since_low_ms, since_high_ms=first.since_high_ms
+            )
         if event.episode_id in case.rest:
             case.rest.discard(event.episode_id)
             case.more -= 1

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from driftbus.schemas.events import DriftEvent
+from driftbus.schemas.events import DriftEvent, Incident
 from driftbus.stream.worker.metrics import SEVERITY, Metrics
 from harness.broker import Broker
 from harness.missing import skipped_when_missing
@@ -151,6 +151,16 @@ def test_what_has_drifted(watched: Watched) -> None:
         open_ = sum(e.severity == severity for e in open_now.values())
         assert watched.value(f'driftbus_open_episodes{{severity="{severity}"}}') == open_
     assert watched.value('driftbus_retrain_triggers_total{policy="drift",dry_run="false"}') == 1
+    incidents = [e for e in watched.scenario.expected().values() if isinstance(e, Incident)]
+    told = Counter((e.status, e.severity) for e in incidents)
+    for (status, severity), times in told.items():
+        name = f'driftbus_incidents_total{{monitor="{MONITOR}",status="{status}",severity="{severity}"}}'
+        assert watched.value(name) == times
+    latest = {e.incident_id: e for e in sorted(incidents, key=lambda e: e.decided_ms)}
+    still_open = Counter(e.severity for e in latest.values() if e.status != "closed")
+    assert still_open
+    for severity in ("minor", "moderate", "severe"):
+        assert watched.value(f'driftbus_incidents_open{{severity="{severity}"}}') == still_open[severity]
 
 
 def test_snapshots(watched: Watched) -> None:

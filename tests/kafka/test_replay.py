@@ -62,6 +62,25 @@ def test_a_replay_gives_the_events_that_the_worker_gave(
     scenario.start()
     wait_for(lambda: scenario.published().keys() >= ids, 60.0, "the worker's events")
     assert scenario.published().keys() == ids
+    explained(scenario, capsys, tmp_path)
+
+
+def explained(scenario: Scenario, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What the worker published is told as what a replay wrote is."""
+    config = configured(scenario, tmp_path)
+    out = tmp_path / "events.jsonl"
+    assert run(["replay", "-c", str(config), "--out", str(out)]) == 0
+    assert "next: driftbus explain " in capsys.readouterr().out
+    assert run(["explain", "-c", str(config)]) == 0
+    listed = capsys.readouterr().out
+    assert run(["explain", "--events", str(out)]) == 0
+    assert capsys.readouterr().out == listed
+    name = listed.splitlines()[1].split()[0]
+    assert run(["explain", name, "-c", str(config)]) == 0
+    told = capsys.readouterr().out
+    assert run(["explain", name, "--events", str(out)]) == 0
+    assert capsys.readouterr().out == told
+    assert f"{scenario.source}[3]" in told
 
 
 def test_part_of_a_topic(scenario: Scenario, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

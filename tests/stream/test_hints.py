@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,8 +50,11 @@ def test_nulls_after_the_shift_or_fewer_are_no_cause(quality: DriftEvent) -> Non
 
 
 def test_a_schema_change_is_named() -> None:
-    change = event("income", 100, what="schema", aspect="schema")
-    assert hints([change, event("age", 101)])["schema_change"].columns == ("income",)
+    said = "the stream: records with another schema have come: retyped income double → string, added tier; severe"
+    change = replace(event("", 100, what="schema", aspect="schema"), message=said)
+    found = hints([change, event("age", 101)])["schema_change"]
+    assert found.columns == ("income",)
+    assert found.text == "The producer's schema changed: retyped income double → string, added tier"
     assert "schema_change" not in hints([event("age", 101)])
 
 

@@ -203,6 +203,16 @@ def test_it_is_told_again_when_it_gets_worse_and_once_when_all_are_closed() -> N
     assert said[-1].members[0].closed_ms == 201 * PANE
 
 
+def test_a_column_that_moves_again_is_told_without_a_page_and_keeps_its_beginning() -> None:
+    first = event("income", 100, since=(97, 98, 99))
+    again = replace(first, id="again", status="changed", since_low_ms=5_000, effect=0.9, window_end_ms=301 * PANE)
+    said = Feed().all([first, again])
+    assert {i.incident_id for i in said} == {said[0].incident_id}
+    assert all(i.decided_ms != 301 * PANE for i in said)
+    last = Feed().all([first, again, closing(again, 400)])[-1]
+    assert (last.members[0].effect, last.members[0].since_low_ms) == (0.9, 97 * PANE)
+
+
 def test_the_number_of_events_grows_with_the_logarithm_of_members_and_age() -> None:
     rng = random.Random(1)
     columns = [event(rng.choice(FEATURES), 100 + i, segment=f"s={i}", since=(97, 98, 99)) for i in range(500)]
