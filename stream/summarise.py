@@ -187,7 +187,7 @@ class Summariser:
         for stream in self.plan.streams:
             mask = good
             for row, text in stream.where:
-                mask = mask & _equals(block, row, text)
+                mask = mask & matching(block, row, text)
             versions, names = _factorise(block, stream.version, mask)
             ids = [self._group_id(stream, Group(stream.monitor, stream.stream, name)) for name in names]
             slots.append(_lookup(ids, versions))
@@ -332,7 +332,8 @@ def _entry(group: Group, tick: int, content: _Open) -> Entry:
     return Entry(group, tick, content.rows, content.from_offset, content.to_offset, counts, width, unseen, *sketches)
 
 
-def _equals(block: Block, row: int, text: str) -> NDArray[np.bool_]:
+def matching(block: Block, row: int, text: str) -> NDArray[np.bool_]:
+    """bool[n], whether the text of a column is this one."""
     codes, names = _factorise(block, row, np.ones(block.n, np.bool_))
     wanted = np.array([name == text for name in names], np.bool_)
     return wanted[codes] if len(names) else np.zeros(block.n, np.bool_)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from driftbus.detectors.profile import Profile
 from driftbus.schemas.config import Config
-from driftbus.schemas.decode.batch import BatchDecoder
+from driftbus.schemas.decode.batch import BatchDecoder, Decoded
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.registry import Registry, open_resolver
 from driftbus.stream.files.training import season_note
 from driftbus.stream.plan import Plans, build_plans, topics_of
+from driftbus.stream.records import RecordBatch
 from driftbus.stream.replay.replay import Progress, Replay, Write
 from driftbus.stream.replay.sources import Part, Point, SourceReader
 from driftbus.stream.replay.tracks import Tracks
@@ -60,26 +61,41 @@ class TopicReplay:
         registry = Registry(self.config.registry) if self.config.registry.url else None
         replay = Replay(self.plans, write, tracks)
         decoders: dict[Part, BatchDecoder] = {}
+        replay = Replay(self.plans, write)
         sampled = 0
-        try:
-            while self.reader.left:
-                for batch in self.reader.poll():
-                    part = (batch.topic, batch.partition)
-                    decoder = decoders.get(part) or decoders.setdefault(part, self._decoder(batch.topic, registry))
-                    decoded = decoder.decode(batch.values, batch.headers_of)
-                    replay.history.refused(*part, batch.offsets, decoded.bad)
-                    replay.feed(*part, decoded.block, batch.offsets, batch.timestamps, decoded.good)
-                    progress(len(batch))
-                if replay.rows >= sampled + _SAMPLE_EVERY:
-                    sampled = replay.rows
-                    replay.sample()
-                replay.rest(part for part in self._parts() if part not in self.reader.left)
-                self.reader.hold(self._ahead(replay))
-        finally:
-            self.reader.close()
+        for batches in self.polled():
+            for batch, decoded in batches:
+                part = (batch.topic, batch.partition)
+                replay.history.refused(*part, batch.offsets, decoded.bad)
+                replay.feed(*part, decoded.block, batch.offsets, batch.timestamps, decoded.good)
+                progress(len(batch))
+            if replay.rows >= sampled + _SAMPLE_EVERY:
+                sampled = replay.rows
+                replay.sample()
+            replay.rest(part for part in self._parts() if part not in self.reader.left)
+            self.reader.hold(self._ahead(replay))
         replay.rest(self._parts())
         replay.sample()
         return replay
+
+    def polled(self) -> Iterator[list[tuple[RecordBatch, Decoded]]]:
+        """The records of each poll, decoded, up to the end of the ranges; then the topics are closed.
+
+        Raises:
+            Unavailable: brokers or schema registry don't answer.
+        """
+        registry = Registry(self.config.registry) if self.config.registry.url else None
+        decoders: dict[Part, BatchDecoder] = {}
+        try:
+            while self.reader.left:
+                found = []
+                for batch in self.reader.poll():
+                    part = (batch.topic, batch.partition)
+                    decoder = decoders.get(part) or decoders.setdefault(part, self._decoder(batch.topic, registry))
+                    found.append((batch, decoder.decode(batch.values, batch.headers_of)))
+                yield found
+        finally:
+            self.reader.close()
 
     def _parts(self) -> list[Part]:
         return [(topic, p) for topic, partitions in self.topics.items() for p in range(partitions)]

@@ -97,6 +97,22 @@ def test_part_of_a_topic(scenario: Scenario, capsys: pytest.CaptureFixture[str],
             assert r["to_offset"] <= 3_000
 
 
+def test_a_backtest_over_a_range_of_the_topic(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "study.json"
+    arguments = ["--try", "false_alarms_per_week=1", "--drift", "shift=1", "--starts", "2", "--json", str(out)]
+    calm = ["--to", str(ROWS // 8)]
+    assert run(["backtest", "-c", str(configured(scenario, tmp_path)), *calm, *arguments]) == 0
+    assert f"{scenario.source} {ROWS // 2:,} rows" in capsys.readouterr().out
+    told = json.loads(out.read_text())
+    [configuration] = told["configurations"]
+    assert configuration["alarms"] == 0
+    [shift] = configuration["drifts"]
+    assert shift["found"] == shift["trials"] == 6, "three numeric columns, two places"
+    assert shift["median_delay_rows"] < 500
+
+
 def test_points(scenario: Scenario) -> None:
     assert parse_point("2023-11-14T22:13:20Z", "--from") == Point(time_ms=START_MS)
     assert parse_point("0:5, 3:7", "--from") == Point(offsets={0: 5, 3: 7})
