@@ -120,10 +120,12 @@ def table(found: Sequence[Line]) -> str:
     ]
     for line in found:
         low, high = line.interval()
-        text.append(
-            f"| {line.columns} | {line.segments or ''} | {line.kind} | {line.values / 1e6:.0f} M "
-            f"| {line.budget:,.0f} | {line.promised:.2f} | {line.measured} | {line.measured / line.promised:.2f} ({low:.2f} to {high:.2f}) |"
-        )
+        ratio = f"{line.measured / line.promised:.2f} ({low:.2f} to {high:.2f})"
+        cells = (
+            line.columns, line.segments or "", line.kind, f"{line.values / 1e6:.0f} M", f"{line.budget:,.0f}",
+            f"{line.promised:.2f}", line.measured, ratio,
+        )  # fmt: skip
+        text.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(text)
 
 

@@ -264,7 +264,8 @@ class Bench:
             if column in run.busy[first] or asked <= 0:
                 continue
             end, tick = found.get(column, (0, 0))
-            rows = end - start if column in found and end - start <= asked else None
+            mine = column in found and end - start <= asked and (own is None or end < own)
+            rows = end - start if mine else None
             ms = None if rows is None else (tick + 1) * self._rows.pane_ms - began_ms
             if rows is None and own is not None:
                 continue  # what the rows do by themselves says nothing of the drift

@@ -50,7 +50,7 @@ def power_table(study: Study) -> Table:
     table.add_column("alarms", justify="right")
     best = study.results[study.best]
     for column in study.columns[:_MOST_COLUMNS]:
-        cells = [_least(study, column, kind) for kind in POWER]
+        cells = [least_words(study, column, kind) for kind in POWER]
         table.add_row(column, *cells, str(best.by_column.get(column, 0) or ""))
     return table
 
@@ -129,7 +129,8 @@ def _delay(delays: Delays) -> str:
     return f"{delays.median_rows:,.0f}" + ("" if delays.found == delays.asked else f" ({delays.share:.0%})")
 
 
-def _least(study: Study, column: str, kind: Kind) -> str:
+def least_words(study: Study, column: str, kind: Kind) -> str:
+    """The smallest drift of a kind that is found in a column, and how fast."""
     if not study.delays_of_power(column, Drift(kind, POWER[kind][-1])).asked:
         return "·"
     found = study.least_found(column, kind)
