@@ -58,10 +58,7 @@ class TopicReplay:
         Raises:
             Unavailable: brokers or schema registry don't answer.
         """
-        registry = Registry(self.config.registry) if self.config.registry.url else None
         replay = Replay(self.plans, write, tracks)
-        decoders: dict[Part, BatchDecoder] = {}
-        replay = Replay(self.plans, write)
         sampled = 0
         for batches in self.polled():
             for batch, decoded in batches:
