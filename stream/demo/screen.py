@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from driftbus.schemas.events import DriftEvent, RetrainTrigger
+from driftbus.schemas.events import DriftEvent, Incident, Published, RetrainTrigger
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
@@ -48,6 +48,7 @@ class Picture:
         watermark_ms: event time that the worker has reached, None before the first pane.
         columns: by name, in the order of the profile.
         events: drift events, the latest last.
+        incidents: latest event of each, by id.
         triggers: retrain triggers.
     """
 
@@ -58,14 +59,21 @@ class Picture:
     watermark_ms: int | None = None
     columns: dict[str, ColumnLine] = field(default_factory=dict)
     events: list[DriftEvent] = field(default_factory=list)
+    incidents: dict[str, Incident] = field(default_factory=dict)
     triggers: list[RetrainTrigger] = field(default_factory=list)
 
     def sample(self, column: str, psi: float) -> None:
         """The next value of a column's index."""
         self.columns[column].psi.append(max(0.0, psi))
 
-    def take(self, event: DriftEvent | RetrainTrigger) -> bool:
-        """A record of the drift or retrain topic; False when it is already known (topics repeat after a crash)."""
+    def take(self, event: Published) -> bool:
+        """A record of the topics of results; False when it is already known (topics repeat after a crash)."""
+        if isinstance(event, Incident):
+            known = self.incidents.get(event.incident_id)
+            if known is not None and known.decided_ms >= event.decided_ms:
+                return False
+            self.incidents[event.incident_id] = event
+            return True
         if isinstance(event, RetrainTrigger):
             if any(t.id == event.id for t in self.triggers):
                 return False
@@ -100,9 +108,14 @@ class Picture:
                 Text(line.since),
             )
         lines: list[RenderableType] = [Text(self.where, "dim"), head, Text(), table]
-        told = [event_line(e) for e in self.events[-4:]] + [trigger_line(t) for t in self.triggers[-1:]]
+        latest = sorted(self.incidents.values(), key=lambda i: i.decided_ms)[-1:]
+        shown: list[Published] = [*self.events[-4:], *latest, *self.triggers[-1:]]
+        told = [line_of(e) for e in shown]
         if told:
-            lines += [Text(), *(Text(text, "bold" if text.startswith("retrain") else "") for text in told)]
+            lines += [
+                Text(),
+                *(Text(text, "bold" if text.startswith(("retrain", "incident")) else "") for text in told),
+            ]
         return Panel(Group(*lines), title="driftbus demo: car loans, ten months in a minute", title_align="left")
 
 
@@ -116,9 +129,12 @@ def event_line(event: DriftEvent) -> str:
     return f"{event.status:9} {day(event.window_end_ms)}  {event.message}"
 
 
-def trigger_line(trigger: RetrainTrigger) -> str:
-    """A retrain trigger in a line."""
-    return f"retrain   {day(trigger.decided_ms)}  {trigger.reason}"
+def line_of(event: Published) -> str:
+    """A drift event, an incident or a retrain trigger in a line."""
+    if isinstance(event, DriftEvent):
+        return event_line(event)
+    word, text = ("incident", event.message) if isinstance(event, Incident) else ("retrain", event.reason)
+    return f"{word:9} {day(event.decided_ms)}  {text}"
 
 
 def progress_line(picture: Picture) -> str:
@@ -144,6 +160,8 @@ def summary(picture: Picture, controls: Sequence[str], topic: str | None) -> Ren
     calm = [name for name in controls if name not in drifted]
     judged = f"{picture.sent:,} predictions judged: {len(drifted)} columns drifted ({', '.join(drifted) or 'none'})"
     lines = ["", f"{judged}, {len(calm)} of {len(controls)} negative controls stayed quiet ({', '.join(calm)})."]
+    incidents = sorted(picture.incidents.values(), key=lambda i: i.opened_ms)
+    lines += [f"{len(incidents)} incident{'' if len(incidents) == 1 else 's'}: {i.message}." for i in incidents[:1]]
     lines += [
         f"{len(picture.triggers)} retrain {'trigger' if len(picture.triggers) == 1 else 'triggers'}: {t.reason}."
         for t in picture.triggers[:1]

@@ -13,14 +13,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.live import Live
 
-from driftbus.schemas.codec import decode_drift, decode_event, decode_retrain
+from driftbus.schemas.codec import decode_drift, decode_event, decode_incident, decode_retrain
 from driftbus.schemas.config import Config
 from driftbus.schemas.errors import Unavailable
-from driftbus.schemas.events import DriftEvent, Incident, RetrainTrigger
+from driftbus.schemas.events import Published
 from driftbus.stream.demo.play import Player
-from driftbus.stream.demo.screen import Picture, event_line, progress_line, trigger_line
-
-Decision = DriftEvent | RetrainTrigger
+from driftbus.stream.demo.screen import Picture, line_of, progress_line
 
 _STEP_S, _SAMPLE_S, _LINE_S, _SETTLE_S = 0.2, 1.0, 5.0, 4.0
 
@@ -44,8 +42,7 @@ def watch(
             gauges.sample()
             for event in news():
                 if picture.take(event) and live is None:
-                    told = trigger_line(event) if isinstance(event, RetrainTrigger) else event_line(event)
-                    console.print(told, soft_wrap=True)
+                    console.print(line_of(event), soft_wrap=True)
             if live is not None:
                 live.update(picture.draw())
             elif time.monotonic() > line_at:
@@ -88,9 +85,14 @@ class _Gauges:
 
 
 @contextmanager
-def _decisions(config: Config) -> Iterator[Callable[[], list[Decision]]]:
-    """What has newly come to the drift and retrain topics, read as any consumer downstream would."""
-    drift, retrain = config.topics.drift, config.topics.retrain
+def _decisions(config: Config) -> Iterator[Callable[[], list[Published]]]:
+    """What has newly come to the topics of results, read as any consumer downstream would."""
+    topics = config.topics
+    readers: dict[str, Callable[[bytes], Published]] = {
+        topics.drift: decode_drift,
+        topics.incidents: decode_incident,
+        topics.retrain: decode_retrain,
+    }
     consumer = Consumer(
         {**config.kafka.librdkafka(), "group.id": f"{config.app}-screen", "enable.auto.commit": False},
         logger=logging.getLogger("librdkafka"),
@@ -98,22 +100,21 @@ def _decisions(config: Config) -> Iterator[Callable[[], list[Decision]]]:
     consumer.assign(
         [
             TopicPartition(name, partition, OFFSET_BEGINNING)
-            for name in (drift, retrain)
+            for name in readers
             for partition in consumer.list_topics(name, timeout=10).topics[name].partitions
         ]
     )
 
-    def news() -> list[Decision]:
-        found: list[Decision] = []
+    def news() -> list[Published]:
+        found: list[Published] = []
         for message in consumer.consume(500, timeout=_STEP_S):
             value = message.value()
             if message.error() is not None or value is None:
                 continue
             if value[:1] == b"\0":  # the registry's id of the package's own schema
-                found.append((decode_drift if message.topic() == drift else decode_retrain)(value[5:]))
+                found.append(readers[message.topic() or ""](value[5:]))
             else:
-                event = decode_event(value)
-                found += [] if isinstance(event, Incident) else [event]
+                found.append(decode_event(value))
         return found
 
     try:

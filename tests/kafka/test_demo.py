@@ -37,6 +37,8 @@ def summary(child: Child) -> str:
     text = child.log.read_text()
     assert "5 columns drifted" in text
     assert "3 of 3 negative controls stayed quiet" in text
+    assert "1 incident: " in text
+    assert "5 of 9 columns have drifted" in text
     assert "1 retrain trigger: " in text
     assert "Next:" in text
     return text
