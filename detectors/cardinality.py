@@ -2,9 +2,10 @@
 
 Windows of so many sampled values, one after the other, are compared with what as many reference
 values hold (`driftbus.detectors.distinct`). A window alarms when it holds less than half of the
-least, or more than twice the greatest, number of different values of the reference, and
-significantly so: Bernstein's bound on a sum of negatively associated indicators (Dubhashi and
-Ranjan, 1998, "Balls and bins: a study in negative dependence").
+least number of different values of the reference (a quarter, when that was in no order: successive
+values repeat more than a random draw), or more than twice the greatest, and significantly so:
+Bernstein's bound on a sum of negatively associated indicators (Dubhashi and Ranjan, 1998, "Balls
+and bins: a study in negative dependence").
 
 Values that share a cell are told apart by 10 bits of their hash; how many were hidden by equal bits
 is estimated by linear counting (Whang, Vander-Zanden and Taylor, 1990), with a standard error of
@@ -31,7 +32,7 @@ from driftbus.detectors.verdict import Transition, share_effect
 from driftbus.schemas.kernel import leaf_kernel
 
 _BITS = 1_024
-_FOLD, _BACK, _SEVERE_FOLD = 2.0, 1.5, 4.0
+_FOLD, _LOOSE_FOLD, _BACK, _SEVERE = 2.0, 4.0, 1.5, 2.0
 _LEAST_RUN, _RUN_FACTOR, _RUN_LEVEL = 200, 4, 1e-9
 _NEVER = np.iinfo(np.int64).max
 
@@ -132,8 +133,9 @@ class CardinalityWatch:
         usual = d.greatest if up else d.least
         fold = (max(count, 1.0) / max(usual, 1.0)) ** (1 if up else -1)
         p_value = bernstein(abs(count - usual), variance)
-        alarm = fold > _FOLD and p_value < self._alpha and (up or count < d.least)
-        severity = 3 if fold >= _SEVERE_FOLD else 2
+        least = _FOLD if up or d.run else _LOOSE_FOLD
+        alarm = fold > least and p_value < self._alpha and (up or count < d.least)
+        severity = 3 if fold >= _SEVERE * least else 2
         if alarm and severity > fields[_SEVERITY]:
             status = "escalated" if fields[_SEVERITY] else "opened"
             if status == "opened":
@@ -143,7 +145,7 @@ class CardinalityWatch:
             status = "closed"
         else:
             return None
-        change = self._transition(c, status, fold, _FOLD, p_value, usual, count, d.values, start)
+        change = self._transition(c, status, fold, least, p_value, usual, count, d.values, start)
         if status == "closed":
             fields[:] = 0
         return change

@@ -16,6 +16,7 @@ from driftbus.schemas.decode.batch import Resolver
 from driftbus.schemas.registry import Registry, open_resolver
 from driftbus.stream.files.training import season_note
 from driftbus.stream.plan import Plans, build_plans, topics_of
+from driftbus.stream.worker.lacking import warn_of_lacking
 from driftbus.stream.worker.learning import learn_from_topic
 from driftbus.stream.worker.profiles import Key, find_profiles, publish_once
 from driftbus.stream.worker.publish import register_outputs
@@ -69,6 +70,7 @@ def prepare(
     profiles = find_profiles(config, counts[config.topics.profiles])
     for monitor, stream in _missing(config, profiles):
         profiles[monitor, stream] = _learned(config, monitor, stream, counts, stopped, learning)
+    warn_of_lacking(config, profiles, counts)
     return Prepared(build_plans(config, profiles, counts), resolvers, schema_ids, admin)
 
 

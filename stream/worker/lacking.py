@@ -1,0 +1,57 @@
+"""Columns that a profile has and the newest records of its topic lack: told at the start, before they are all null."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import cast
+
+from confluent_kafka import KafkaException
+
+from driftbus.detectors.profile import Profile
+from driftbus.schemas.config import Config, StreamConfig
+from driftbus.schemas.errors import DriftbusError
+from driftbus.schemas.fields import FieldType, field_types
+from driftbus.stream.plan import column_path
+from driftbus.stream.setup.peek import newest, resolver_of, schema_and_body
+
+LOG = logging.getLogger(__name__)
+
+_TOLD = 10
+
+
+def lacking(profile: Profile, stream: StreamConfig, fields: Mapping[str, FieldType]) -> list[str]:
+    """Paths of the profile's columns that a schema doesn't have; none when it has maps, whose keys no schema tells."""
+    if any(kind.kind.startswith("map") for kind in fields.values()):
+        return []
+    return [path for column in profile.columns if (path := column_path(stream, column)) not in fields]
+
+
+def warn_of_lacking(config: Config, profiles: Mapping[tuple[str, str], Profile], partitions: Mapping[str, int]) -> None:
+    """Look at the newest record of each topic and warn; what can't be looked at now is passed over."""
+    for (monitor, stream), profile in sorted(profiles.items()):
+        settings = config.monitors[monitor].streams[stream]
+        try:
+            fields = _newest_fields(config, settings.topic, partitions[settings.topic])
+        except (DriftbusError, KafkaException) as error:
+            LOG.debug("the schema of %s can't be looked at: %s", settings.topic, error)
+            continue
+        absent = lacking(profile, settings, fields) if fields is not None else []
+        if absent:
+            more = f" and {len(absent) - _TOLD} more" if len(absent) > _TOLD else ""
+            LOG.warning(
+                "%s/%s: the profile has columns that the newest records of topic %s lack: %s%s. They will be null: "
+                "make the profile again, or map them under rename",
+                monitor, stream, settings.topic, ", ".join(absent[:_TOLD]), more,
+            )  # fmt: skip
+
+
+def _newest_fields(config: Config, topic: str, partitions: int) -> dict[str, FieldType] | None:
+    found = newest(config.kafka.librdkafka(), topic, range(partitions), 1)
+    last = max(found, key=lambda message: (message.timestamp()[1], message.partition() or 0), default=None)
+    value = last.value() if last is not None else None
+    if last is None or value is None:
+        return None
+    headers = cast("list[tuple[str, bytes | None]]", last.headers() or [])
+    schema, _ = schema_and_body(value, headers, resolver_of(config, topic))
+    return field_types(schema)
