@@ -107,25 +107,6 @@ def wasserstein(a: Counts, b: Counts, positions: NDArray[np.float64] | None = No
     return float(np.sum(gap if positions is None else gap * np.diff(positions)))
 
 
-def wasserstein_data(a: Counts, b: Counts, ends: NDArray[np.float64]) -> float:
-    """Earth mover's distance in the unit of the data; the values of a bin are spread evenly over it.
-
-    Args:
-        a, b: float[k], counts.
-        ends: float64[k + 1], where the bins begin and end, ascending.
-
-    Returns:
-        Area between the distribution functions, which are straight inside a bin. Known bias: values
-        outside [ends[0], ends[k]] count as if they lay in the first or last bin.
-    """
-    gap = np.concatenate([[0.0], np.cumsum(_shares(b) - _shares(a))])
-    left, right, width = np.abs(gap[:-1]), np.abs(gap[1:]), np.diff(np.asarray(ends, np.float64))
-    crossing = gap[:-1] * gap[1:] < 0
-    total = np.where(left + right > 0, left + right, 1.0)
-    area = np.where(crossing, (left * left + right * right) / (2 * total), (left + right) / 2)
-    return float(np.sum(width * area))
-
-
 def chi_square(a: Counts, b: Counts) -> float:
     """Chi-squared distance: sum of (p_b - p_a)^2 / p over the bins, p being the share in both samples together.
 
@@ -155,13 +136,13 @@ def total_variation(a: Counts, b: Counts) -> float:
     return float(np.abs(_shares(b) - _shares(a)).sum() / 2)
 
 
-def all_distances(a: Counts, b: Counts, ends: NDArray[np.float64] | None = None) -> dict[str, float]:
+def all_distances(a: Counts, b: Counts, places: NDArray[np.float64] | None = None) -> dict[str, float]:
     """Every distance by name, {} if a sample is empty.
 
     Args:
         a, b: float[k], counts.
-        ends: float64[k + 1], ends of ordered bins in data units; None: the bins have no order, so
-            that ``ks`` and both Wasserstein distances are left out.
+        places: float64[k], where the values of ordered bins lie, in data units; None: the bins have
+            no order, so that ``ks`` and both Wasserstein distances are left out.
     """
     if np.sum(a) <= 0 or np.sum(b) <= 0:
         return {}
@@ -169,8 +150,8 @@ def all_distances(a: Counts, b: Counts, ends: NDArray[np.float64] | None = None)
         "psi": psi(a, b), "js": jensen_shannon(a, b), "hellinger": hellinger(a, b), "chi2": chi_square(a, b),
         "tv": total_variation(a, b),
     }  # fmt: skip
-    if ends is not None:
-        found |= {"ks": ks(a, b), "wasserstein": wasserstein(a, b), "wasserstein_data": wasserstein_data(a, b, ends)}
+    if places is not None:
+        found |= {"ks": ks(a, b), "wasserstein": wasserstein(a, b), "wasserstein_data": wasserstein(a, b, places)}
     return found
 
 

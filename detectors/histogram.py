@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from driftbus.detectors.distances import all_distances
 from driftbus.detectors.profile import ColumnProfile, Profile
 from driftbus.detectors.psi import PsiBank, coarse_bins
+from driftbus.detectors.reference import BINS
 from driftbus.detectors.scores import ScoreTable
 from driftbus.detectors.verdict import Transition
 from driftbus.detectors.windows import SlidingWindows
@@ -53,8 +54,8 @@ class Illustrator:
             return t
         since = t.window_start_tick if t.status == "closed" else t.since_tick
         shown, curve = self.picture(t.column, t.aspect, t.what, since)
-        ends = self._ends(column, shown)
-        distances = {} if shown is None else all_distances(np.array(shown.reference), np.array(shown.current), ends)
+        at = self._places(column, shown)
+        distances = {} if shown is None else all_distances(np.array(shown.reference), np.array(shown.current), at)
         return replace(t, histogram=shown, curve=curve, distances=distances)
 
     def picture(self, column: str, aspect: str, what: str, since: int) -> Picture:
@@ -71,14 +72,12 @@ class Illustrator:
         shown = self._shares(number, what, since) if aspect == "quality" else self._values(number, since)
         return shown, self._index.latest(number)
 
-    def _ends(self, column: int, shown: Histogram | None) -> NDArray[np.float64] | None:
-        """Where ordered bins begin and end."""
+    def _places(self, column: int, shown: Histogram | None) -> NDArray[np.float64] | None:
+        """Where the values of ordered bins lie."""
         profile = self._profile.columns[column]
         if shown is None or shown.categories or profile.kind != "numeric":
             return None
-        inner = shown.edges or (profile.low,)
-        first, last = min(profile.low, inner[0]), max(profile.high, inner[-1])
-        return np.array([first, *shown.edges, last])
+        return places(profile, self._bins)
 
     def _values(self, column: int, since: int) -> Histogram | None:
         reference = self._reference[column]
@@ -122,6 +121,24 @@ def labels(column: ColumnProfile, most: int) -> tuple[tuple[float, ...], tuple[s
         held = [fine[i] for i in np.flatnonzero(coarse == b) if i < column.bins or column.counts[i]]
         names.append(held[0] if len(held) == 1 else f"{held[0]} and {len(held) - 1} more")
     return (), tuple(names)
+
+
+def places(column: ColumnProfile, most: int) -> NDArray[np.float64]:
+    """Mean reference value of each coarse bin of a numeric column, in data units: float64[k].
+
+    A fine bin's values are taken to lie in its middle; of a column with a bin for each value, at it.
+
+    Args:
+        column: the column.
+        most: coarse bins at most, as in `coarse_bins`.
+    """
+    counts = np.array(column.counts, np.int64)
+    upper = np.array([column.low, *column.edges, column.high, column.high])
+    lower = np.array([column.low, column.low, *column.edges, column.high])
+    at = upper if column.bins < BINS else (lower + upper) / 2
+    coarse = coarse_bins(counts, most)
+    held = np.bincount(coarse, weights=counts)
+    return np.asarray(np.bincount(coarse, weights=counts * at) / np.maximum(held, 1), np.float64)
 
 
 def _integers(counts: NDArray[np.float64]) -> tuple[int, ...]:

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+import pyarrow as pa
+
 from driftbus.schemas.fields import FieldType
+from driftbus.stream.files.prose import reads_like_prose
 
 FREE_TEXT_FROM = 200
 """Different texts in a sample from which on a field is no category."""
@@ -289,6 +292,9 @@ def _useless(column: Column) -> str:
     if column.type.kind == "other":
         return f"{column.type.avro} is nothing to watch"
     if column.type.avro in ("double", "float", "boolean", "enum") or column.type.logical == "decimal":
+        return ""
+    texts = [str(value) for value in column.values] if column.type.kind == "categorical" else []
+    if _rank("id", column.name) is None and reads_like_prose(pa.array(texts, pa.string())):
         return ""
     count = len(column.distinct)
     if column.unique and (column.type.kind == "categorical" or _rank("id", column.name) is not None):

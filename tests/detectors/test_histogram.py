@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from driftbus.detectors.histogram import labels
+from driftbus.detectors.histogram import labels, places
 from driftbus.detectors.verdict import Transition
 
 from .synthetic import PANE, UNDIVIDED, Values, profile_of, transitions_of
@@ -96,3 +96,12 @@ def test_bins_of_a_column_outside_the_whole_s_range_have_edges_too() -> None:
     edges, names = labels(replace(column, counts=counts), 64)
     assert (edges[0], edges[-1], names) == (column.low, column.high, ())
     assert list(edges) == sorted(edges)
+
+
+def test_places_are_reference_means_of_the_bins() -> None:
+    values = np.random.default_rng(3).lognormal(0, 1, 20_000)
+    at = places(profile_of({"x": values}).columns[0], 10)
+    order = np.array_split(np.sort(values), 10)
+    assert at[:9] == pytest.approx([part.mean() for part in order[:9]], rel=0.05)
+    flag = places(profile_of({"x": np.repeat([0.0, 1.0], [700, 300])}).columns[0], 10)
+    assert flag.tolist() == [0, 1]
