@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from typing import Any
 
@@ -18,6 +18,8 @@ from driftbus.stream.groups import GroupJudge, GroupPane
 from driftbus.stream.plan import MonitorPlan, StreamPlan
 
 Fact = list[Any]
+Own = Callable[[], Profile | None]
+"""Gives what a segment is compared with, None while it is still learning."""
 
 _PARTS = 8
 _LEAST_ROWS = 200
@@ -51,6 +53,7 @@ class RecentRows:
         self._reference = self.folded(profile.reference_counts())
         self._size = (settings.psi_windows or (settings.close_values,))[-1] / _PARTS
         self._buckets: list[tuple[int, int, dict[str, NDArray[np.int64]]]] = []
+        self._own: dict[str, NDArray[np.int64]] = {}  # never changes once a segment has one, so it is no state
 
     def folded(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """A vector of counts on the coarse bins; the cells of one stand side by side."""
@@ -94,17 +97,20 @@ class RecentRows:
         n, m = int(before.sum()), int(now.sum())
         return float(max(0.0, psi(before, now) - expected_psi(before.size, n, m))) if n and m else 0.0
 
-    def without(self, segment: str, current: Mapping[str, NDArray[np.int64]], own: Profile | None) -> NDArray[np.int64]:
+    def without(self, segment: str, current: Mapping[str, NDArray[np.int64]], own: Own) -> NDArray[np.int64]:
         """The reference of all rows but a segment's: what it has in the reference is taken out."""
-        if own is None:
-            return self._reference
+        if segment not in self._own:
+            profile = own()
+            if profile is None:
+                return self._reference
+            self._own[segment] = self.folded(profile.reference_counts())
         share = current[segment].sum() / max(1, current[""].sum())
-        mine = self.folded(own.reference_counts())
+        mine = self._own[segment]
         scaled = mine * (share * self._reference.sum() / max(1, mine.sum()))
         return np.asarray(np.maximum(self._reference - np.rint(scaled).astype(np.int64), 0), np.int64)
 
     def explanation(
-        self, column: int, what: str, tick: int, references: Mapping[str, Profile | None], struck: set[str]
+        self, column: int, what: str, tick: int, references: Mapping[str, Own], struck: set[str]
     ) -> tuple[str, float, float] | None:
         """The segment without which a column's change disappears, the effect over all rows, and without it.
 
@@ -234,7 +240,7 @@ class Facts:
                     found[segment] = (episode.what, episode.since_tick)
         if not struck:
             return []
-        references = {segment: judge.reference() for segment, judge in mine.items() if segment}
+        references = {segment: judge.reference for segment, judge in mine.items() if segment}
         facts: list[Fact] = []
         for (column, aspect), hit in sorted(struck.items()):
             what, since = min(hit.values(), key=lambda value: value[1])

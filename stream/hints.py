@@ -131,7 +131,7 @@ def _one_segment(scene: Scene) -> Hint | None:
 
 def _everything(scene: Scene) -> Hint | None:
     """Most columns moved at once."""
-    watched, moved = len(scene.watched()), {(s, c) for s, c in scene.columns if c}
+    watched, moved = len(scene.watched()), scene.moved()
     if watched < _FEWEST_COLUMNS or len(moved) < _MOST_COLUMNS * watched:
         return None
     volume = [e for e in scene.events if e.aspect == "volume"]
@@ -142,7 +142,7 @@ def _everything(scene: Scene) -> Hint | None:
 
 def _one_source(scene: Scene) -> Hint | None:
     """The columns that moved come from one stream or one part of the record, and the others are quiet."""
-    moved = {(s, c) for s, c in scene.columns if c}
+    moved = scene.moved()
     if not scene.settled or len(moved) < 2:
         return None
     streams = {s for s, _ in moved}
@@ -186,7 +186,7 @@ def _roles(scene: Scene) -> tuple[set[tuple[str, str]], set[tuple[str, str]], se
     """Outputs, inputs, and what moved, as (stream, column)."""
     outputs = {(s, c) for s, c, role in scene.watched() if role in _OUTPUTS}
     inputs = {(s, c) for s, c, role in scene.watched() if role == "feature"}
-    return outputs, inputs, {(s, c) for s, c in scene.columns if c}
+    return outputs, inputs, scene.moved()
 
 
 def _path(scene: Scene, stream: str, column: str) -> str:

@@ -103,6 +103,10 @@ class Scene:
             for column in stream.profile.columns
         ]
 
+    def moved(self) -> set[tuple[str, str]]:
+        """(stream, column) of the watched columns that are or were in it; a pair of columns is none."""
+        return {(stream, column) for stream, column, _ in self.watched() if (stream, column) in self.columns}
+
 
 def common_stretch(spans: list[tuple[int, int]]) -> tuple[int, int]:
     """The stretch that most of the intervals [low, high] cover, the earliest of several (Marzullo, 1984).

@@ -63,7 +63,7 @@ class Told:
             since_ms=self.since_ms,
             since_low_ms=self.since_low_ms,
             since_high_ms=self.since_high_ms,
-            columns=len(self.scene.columns),
+            columns=len(self.scene.moved()),
             watched=len(self.scene.watched()),
             open=self.open,
             members=self.members,
@@ -80,7 +80,7 @@ class Told:
         lead, monitor, version = events[0], self.scene.plan.name, _common(e.version for e in events)
         segment = _common(e.segment for e in events)
         who = f"{monitor} v{version}" if version and not version.startswith("v") else f"{monitor} {version}".strip()
-        count, watched = len({c for c in self.scene.columns if c[1]}), len(self.scene.watched())
+        count, watched = len(self.scene.moved()), len(self.scene.watched())
         if not count:
             moved = lead.message.partition(";")[0]
         else:

@@ -340,5 +340,7 @@ def test_the_headline_says_who_what_and_since_when() -> None:
     )
     assert (said[0].version, said[0].segment) == ("12", "country=PT")
     assert said[-1].message.startswith("credit v12: over; 1 of 9 columns has drifted")
+    pair = event("income × age", 100, what="relation", aspect="relation")
+    assert Feed().all([pair, first], 101)[0].columns == 1
     volume = event("", 100, what="volume", aspect="volume")
     assert Feed().all([volume], 101)[0].message.startswith("credit: : volume since")
