@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import fastavro
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from driftbus.detectors.reference import NumericData, build_profile
+from driftbus.detectors.summary import unpack_counts
+from driftbus.schemas.columns import Projection
+from driftbus.schemas.config import Config, LearnConfig
+from driftbus.schemas.decode.batch import Decoder
 from driftbus.schemas.events import DriftEvent
 from driftbus.schemas.textparts import derived_names
 from driftbus.stream.files.prose import reads_like_prose, text_data
+from driftbus.stream.files.rows import block_of
 from driftbus.stream.files.survey import Wishes
+from driftbus.stream.learn import Learner, LearnPlan
+from driftbus.stream.plan import build_plans
 from driftbus.stream.replay.filereplay import prepare
+from driftbus.stream.summarise import Summariser
 
+SCHEMA = {
+    "type": "record",
+    "name": "E",
+    "fields": [
+        {"name": "x", "type": "double"},
+        {
+            "name": "body",
+            "type": {"type": "record", "name": "B", "fields": [{"name": "review", "type": ["null", "string"]}]},
+        },
+    ],
+}
 VOCABULARY = [
     "the", "a", "of", "good", "bad", "phone", "battery", "screen", "is", "was", "very", "not", "my", "it", "works",
     "fine", "again", "after", "days", "money", "back",
@@ -30,9 +52,13 @@ def reviews(rng: np.random.Generator, rows: int, vocabulary: list[str], least: i
     return [" ".join(row) + "." for row in words]
 
 
+def strings(texts: list[str | None]) -> pa.Array:
+    return pa.array(texts, pa.string())
+
+
 def written(path: Path, texts: list[str | None], seed: int) -> Path:
     noise = np.random.default_rng(seed).standard_normal(len(texts))
-    pq.write_table(pa.table({"amount": noise, "review": pa.array(texts, pa.string())}), path)
+    pq.write_table(pa.table({"amount": noise, "review": strings(texts)}), path)
     return path
 
 
@@ -77,7 +103,7 @@ def test_another_script_moves_its_share(tmp_path: Path) -> None:
     ],
 )
 def test_what_reads_like_prose(texts: list[str | None], expected: bool) -> None:
-    assert reads_like_prose(pa.array(texts, pa.string())) == expected
+    assert reads_like_prose(strings(texts)) == expected
 
 
 def test_data_of_a_text_have_its_nulls_and_invalid_values() -> None:
@@ -89,3 +115,55 @@ def test_data_of_a_text_have_its_nulls_and_invalid_values() -> None:
     assert length.present.tolist() == [True, False, True, True, True]  # type: ignore[union-attr]
     assert found["t.word"].invalid == 2  # type: ignore[union-attr]
     assert list(found["t.word"].values)[1:] == [None, None]
+
+
+def test_a_live_record_is_counted_as_the_row_of_a_file_is() -> None:
+    rng = np.random.default_rng(10)
+    texts = [*reviews(rng, 300, VOCABULARY, 6, 20), None, "", "Öl, bitte!"]
+    profile = build_profile(
+        "m", "predictions", {"x": NumericData(np.arange(9.0)), **text_data("review", strings(texts))}
+    )
+    stream = {"topic": "t", "rename": {"body.review": "review"}}
+    config = Config.model_validate({"kafka": {"bootstrap": "k:1"}, "monitors": {"m": {"predictions": stream}}})
+    plan = build_plans(config, {("m", "predictions"): profile}, {"t": 1}).topics["t"]
+    assert plan.projection.strings == ("body.review",)
+    bodies = []
+    for text in texts:
+        with io.BytesIO() as out:
+            fastavro.schemaless_writer(out, fastavro.parse_schema(SCHEMA), {"x": 1.0, "body": {"review": text}})
+            bodies.append(out.getvalue())
+    block = Decoder(SCHEMA, plan.projection).decode(bodies).block
+    stamps = np.full(len(texts), 1_000, np.int64)
+    summariser = Summariser(plan, 0, base=0, position=0)
+    assert not summariser.feed(block, np.arange(len(texts)), stamps, np.ones(len(texts), np.bool_)).rejected
+    entry = summariser.finish()[plan.streams[0].shard][1].entries[0]
+    layout, counts = profile.layout(), unpack_counts(entry.counts, entry.width, profile.layout().total)
+    first = layout.offsets[1]
+    assert counts[first:].tolist() == profile.reference_counts()[first:].tolist()
+
+
+def test_free_text_is_recognised_when_a_profile_is_learned() -> None:
+    rng, rows = np.random.default_rng(11), 600
+    projection = Projection(("x",), ("review", "note"), "")
+    plan = LearnPlan(
+        monitor="m",
+        stream="predictions",
+        topic="t",
+        names={"x": "x", "review": "review", "note": "note"},
+        roles={},
+        projection=projection,
+        id="",
+        where=(),
+        learn=LearnConfig(period=1_000_000, min_rows=100),
+        lateness_ms=0,
+        text=("note",),
+    )
+    table = pa.table(
+        {"x": rng.standard_normal(rows), "review": reviews(rng, rows, VOCABULARY, 6, 20), "note": ["ok"] * rows}
+    )
+    learner = Learner(plan, 1)
+    block = block_of(table, projection, np.arange(rows, dtype=np.int64) * 1_000)
+    learner.feed(0, block, np.arange(rows), np.ones(rows, np.bool_))
+    learner.complete()
+    names = [column.name for column in learner.profile().columns]
+    assert names == ["x", *derived_names("review"), *derived_names("note")]
