@@ -84,13 +84,19 @@ def _writers(block: Block, entry: NDArray[np.int64], entries: int) -> list[IdSam
     """Rows of each entry by writer schema."""
     if block.writer is None or not block.writers:
         return [IdSample(np.zeros(0, np.uint64), np.zeros(0, np.int64))] * entries
-    mine, schemas = entry >= 0, len(block.writers)
-    counts = np.bincount(entry[mine] * schemas + block.writer[mine], minlength=entries * schemas)
-    counts = counts.reshape(entries, schemas)
+    counts = np.zeros((entries, len(block.writers)), np.int64)
+    _count_writers(entry, block.writer, counts)
     prints = np.array([writer.fingerprint for writer in block.writers], np.uint64)
     order = np.argsort(prints)
     prints, counts = prints[order], counts[:, order]
     return [IdSample(prints[row > 0][:MOST_WRITERS], row[row > 0][:MOST_WRITERS]) for row in counts]
+
+
+@leaf_kernel
+def _count_writers(entry: NDArray[np.int64], writer: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+    for i in range(entry.size):
+        if entry[i] >= 0:
+            counts[entry[i], writer[i]] += 1
 
 
 def _limits(known: Sketches | None, k: int) -> tuple[int, int]:

@@ -283,8 +283,9 @@ class Summariser:
         """Kafka timestamp minus event time; an event time that is the timestamp says nothing."""
         if not self.plan.projection.time:
             return np.full(block.n, NO_DELAY, np.int64)
-        known = (timestamps >= 0) & (block.time_ms >= 0)
-        return np.where(known, timestamps - np.where(known, block.time_ms, 0), NO_DELAY)
+        delays = np.empty(block.n, np.int64)
+        _subtract(timestamps, block.time_ms, delays)
+        return delays
 
     def _parts(
         self, kind: str, a: int, b: int, max_tick: int, entries: dict[tuple[int, int], _Open]
@@ -383,6 +384,13 @@ def _codes(
             count += 1
         codes[i] = table[slot]
     return codes, firsts[:count]
+
+
+@kernel
+def _subtract(timestamps: NDArray[np.int64], times: NDArray[np.int64], delays: NDArray[np.int64]) -> None:
+    for i in range(delays.size):
+        known = timestamps[i] >= 0 and times[i] >= 0
+        delays[i] = timestamps[i] - times[i] if known else NO_DELAY
 
 
 @kernel
