@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from driftbus.schemas.errors import StateError
+from driftbus.schemas.events import Incident
 from driftbus.stream import groups
 
 from . import world
@@ -40,6 +41,12 @@ def check(schedule: Schedule) -> World:
 def test_undisturbed_run_equals_the_oracle() -> None:
     for seed in range(SCHEDULES // 3):
         check(random_schedule(1_000_000 + seed, frozenset()))
+
+
+def test_incidents_are_among_what_has_to_be_equal() -> None:
+    worlds = [check(random_schedule(seed)) for seed in range(20)]
+    statuses = {e.status for w in worlds for e in w.events().values() if isinstance(e, Incident)}
+    assert statuses == {"opened", "updated", "closed"}
 
 
 def test_random_faults_equal_the_oracle() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -60,10 +60,14 @@ class Schedule:
 
 
 class FoldingDetector:
-    """Stands in for the detectors: its one output a pane depends on every count and sketch it ever saw."""
+    """Stands in for the detectors: what opens in a pane depends on every count and sketch it ever saw.
+
+    Each pane ends what the pane before left open, and every second one its own, so that incidents come to an end.
+    """
 
     def __init__(self, profile: Profile, settings: object) -> None:
         self.fold = ""
+        self.last = -1
 
     def update(self, tick: int, counts: np.ndarray, rows: int, sketches: Sketches | None = None) -> list[Transition]:
         if rows == 0:
@@ -72,10 +76,11 @@ class FoldingDetector:
         text = f"{self.fold}|{tick}|{rows}|{counts.tolist()}|{sketches.packed()}"
         self.fold = hashlib.sha256(text.encode()).hexdigest()
         value = float(int(self.fold[:12], 16))
-        return [
-            Transition("x", "distribution", "opened", "minor", "fold", "shift", "up", value, 0.0, None, 0.0, None,
-                       float(rows), tick, tick, tick, tick, tick, rows, 0)
-        ]  # fmt: skip
+        opened = Transition("x", "distribution", "opened", "minor", "fold", "shift", "up", value, 0.0, None, 0.0, None,
+                            float(rows), tick, tick, tick, tick, tick, rows, 0)  # fmt: skip
+        ending = [t for t in (self.last, tick) if t >= 0 and (t != tick or value % 2)]
+        self.last = -1 if tick in ending else tick
+        return [opened, *(replace(opened, status="closed", opened_tick=t) for t in ending)]
 
     def views(self) -> list[ColumnView]:
         return []
@@ -84,12 +89,13 @@ class FoldingDetector:
         return Histogram((), (column, aspect), (since,), (int(self.fold[:6], 16),)), (0.5,)
 
     def dump(self) -> bytes:
-        return self.fold.encode()
+        return f"{self.last} {self.fold}".encode()
 
     @classmethod
     def load(cls, profile: Profile, settings: object, data: bytes) -> FoldingDetector:
         detector = cls(profile, settings)
-        detector.fold = data.decode()
+        last, _, detector.fold = data.decode().partition(" ")
+        detector.last = int(last)
         return detector
 
 
@@ -422,7 +428,7 @@ def told(schedule: Schedule, events: Mapping[str, DriftEvent | Incident]) -> dic
             tuple((r.partition, r.from_offset, r.to_offset) for r in e.ranges),
         )
         for e in events.values()
-        if isinstance(e, DriftEvent) and e.aspect != "schema"
+        if isinstance(e, DriftEvent) and e.aspect != "schema" and e.status == "opened"
     }
 
 
