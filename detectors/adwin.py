@@ -105,6 +105,8 @@ class AdwinBank:
         reference: float64[s] three times, (n, sum, M2) of the reference; the oldest bucket.
         static: float64[s, k, 2], (length, long-run variance) from an ordered reference, 0-padded.
         share: bool[s], scores whose values are only 0 and 1.
+        clustered: bool[s], scores for which the variance inside the latest panes counts where it is 1.5 times
+            larger: a spell of wide values is no shift.
     """
 
     def __init__(
@@ -114,11 +116,13 @@ class AdwinBank:
         reference: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None = None,
         static: NDArray[np.float64] | None = None,
         share: NDArray[np.bool_] | None = None,
+        clustered: NDArray[np.bool_] | None = None,
     ) -> None:
         size, rules = delta.size, rules or AdwinRules()
         self._delta, self._reference = delta, reference
         self._static = np.zeros((size, 1, 2)) if static is None else static
         self._share = np.zeros(size, np.bool_) if share is None else share
+        self._clustered = np.zeros(size, np.bool_) if clustered is None else clustered
         self._rules = np.array(
             [rules.clock, rules.buckets, rules.least_side, rules.grace, rules.longrun, rules.alarms], np.float64
         )
@@ -155,7 +159,8 @@ class AdwinBank:
         self._grow(int(self._rows.max()) + 2, int(self._panes[0]).bit_length() + 1)
         alarms = step(
             tick, n, total, m2, self._n, self._sum, self._tick, self._filled, self._rows, self._window,
-            self._scales, self._static, self._delta, self._share, self._rules, self._steps, self.found, self.alarmed,
+            self._scales, self._static, self._delta, self._share, self._clustered, self._rules, self._steps,
+            self.found, self.alarmed,
         )  # fmt: skip
         return [self._alarm(int(i)) for i in np.flatnonzero(self.alarmed)] if alarms else []
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from driftbus.detectors.longrun import at, forget_blocks, learn, steps
 from driftbus.schemas.kernel import kernel
 
-WIDTH, TOTAL, M2, SEEN, OWN_TOTAL, OWN_M2, START = range(7)
+WIDTH, TOTAL, M2, SEEN, OWN_TOTAL, OWN_M2, START, RECENT_M2, RECENT_DEGREES = range(9)
 """Fields of a window: values (reference included), their sum and M2; values of the stream since the
-start or the last alarm, their sum and M2; their first tick."""
-WINDOW_FIELDS = 7
+start or the last alarm, their sum and M2; their first tick; M2 inside the latest panes and its degrees of freedom."""
+WINDOW_FIELDS = 9
 
 CONTRAST, EPSILON, P_VALUE, BEFORE_N, MEAN_BEFORE, AFTER_N, MEAN_AFTER, VARIANCE = range(8)
 SINCE, SINCE_LOW, SINCE_HIGH = range(8, 11)
@@ -21,6 +21,9 @@ SINCE, SINCE_LOW, SINCE_HIGH = range(8, 11)
 FOUND_FIELDS = 11
 
 CLOCK, BUCKETS, LEAST_SIDE, GRACE, LONGRUN, ALARMS = range(6)
+
+_RECENT_VALUES, _LEAST_RECENT, _RECENT_RISE = 128.0, 64.0, 1.5
+"""Memory of the recent variance, degrees of freedom and factor above the whole variance from which it counts."""
 
 _LIKELY = 8.0
 """Cuts whose squared standardised contrast is so near to the largest one's are likely as well."""
@@ -42,6 +45,7 @@ def step(
     static: NDArray[np.float64],
     delta: NDArray[np.float64],
     share: NDArray[np.bool_],
+    clustered: NDArray[np.bool_],
     rules: NDArray[np.float64],
     scratch: NDArray[np.float64],
     found: NDArray[np.float64],
@@ -57,10 +61,14 @@ def step(
         _insert(tick, i, n[i], total[i], m2[i], bucket_n, bucket_sum, bucket_tick, filled, rows, window, rules)
         v, w = _variances(window, i)
         if rules[LONGRUN]:
-            learn(scales, i, n[i], total[i], max(v, w))
+            learn(scales, i, n[i], total[i], max(v, w), not share[i])
+        if clustered[i]:
+            _remember(window, i, n[i], m2[i])
         if not rules[ALARMS] or window[i, SEEN] // rules[CLOCK] == checks or window[i, WIDTH] <= rules[GRACE] or v <= 0:
             continue
         count = steps(scales, static, i, max(v, w), scratch) if rules[LONGRUN] else 0
+        if clustered[i] and rules[LONGRUN]:
+            v = max(v, _recent_variance(window, i, max(v, w)))
         if _check(i, v, max(v, w), bucket_n, bucket_sum, filled, rows, window, delta[i], rules, scratch, count, found):
             _locate(
                 tick, i, v, max(v, w), bucket_n, bucket_sum, bucket_tick, filled, rows, window,
@@ -111,6 +119,22 @@ def _variances(window: NDArray[np.float64], i: int) -> tuple[float, float]:
     v = window[i, M2] / window[i, WIDTH] if window[i, WIDTH] > 0 else 0.0
     w = window[i, OWN_M2] / window[i, SEEN] if window[i, SEEN] > 0 else 0.0
     return v, w
+
+
+@kernel
+def _remember(window: NDArray[np.float64], i: int, n: float, m2: float) -> None:
+    kept = exp(-n / _RECENT_VALUES)
+    window[i, RECENT_M2] = kept * window[i, RECENT_M2] + m2
+    window[i, RECENT_DEGREES] = kept * window[i, RECENT_DEGREES] + n - 1
+
+
+@kernel
+def _recent_variance(window: NDArray[np.float64], i: int, base: float) -> float:
+    """Variance inside the latest panes where that is significantly larger than `base`, else 0."""
+    if window[i, RECENT_DEGREES] < _LEAST_RECENT:
+        return 0.0
+    recent = window[i, RECENT_M2] / window[i, RECENT_DEGREES]
+    return recent if recent > _RECENT_RISE * base else 0.0
 
 
 @kernel

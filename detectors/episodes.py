@@ -123,6 +123,10 @@ class EpisodeBook:
         """Pane at which the episode before closed, -1 if there was none."""
         return int(self._fields[number, _CLOSED])
 
+    def told_tick(self, number: int) -> int:
+        """Latest plausible change point of what was last said of an open episode."""
+        return int(self._fields[number, _TOLD])
+
     def any_open(self) -> bool:
         """Whether any episode is open."""
         return bool(self._fields[:, _SEVERITY].any())
@@ -166,19 +170,18 @@ class EpisodeBook:
             fields[_DIRECTION], fields[_SCORE] = DIRECTIONS.index(evidence.direction), evidence.score
             fields[_OPENED], fields[_SINCE] = tick, evidence.since
             fields[_LOW], fields[_HIGH] = evidence.since_low, evidence.since_high
-        fields[_TOLD], fields[_TOLD_ROWS] = tick, self.rows[0]
+        fields[_TOLD], fields[_TOLD_ROWS] = evidence.since_high, self.rows[0]
         return self._transition(number, status, evidence)
 
-    def change(self, number: int, tick: int, evidence: Evidence, least_rows: int) -> Transition | None:
+    def change(self, number: int, evidence: Evidence, least_rows: int) -> Transition | None:
         """The column of an open episode moved again.
 
-        None within `least_rows` rows of what was last said of the episode, and for a change point before that:
-        one change is seen by several detectors, one after the other.
+        None within `least_rows` rows of what was last said of the episode.
         """
         fields = self._fields[number]
-        if self.rows[0] - fields[_TOLD_ROWS] < least_rows or evidence.since_high <= fields[_TOLD]:
+        if self.rows[0] - fields[_TOLD_ROWS] < least_rows:
             return None
-        fields[_TOLD], fields[_TOLD_ROWS] = tick, self.rows[0]
+        fields[_TOLD], fields[_TOLD_ROWS] = evidence.since_high, self.rows[0]
         return replace(
             self._transition(number, "changed", evidence),
             what=evidence.what,

@@ -59,17 +59,27 @@ class Folding:
         for number in sorted({*alarms, *self._book.open_numbers()}):
             found, is_open = alarms.get(number, []), self._book.severity(number) > 0
             evidence = found + self._growth(number, tick) if is_open else [e for e in found if not e.is_back]
+            moved = [e for e in found if is_open and self._is_news(number, e)]
             transition = self._take(number, tick, evidence) if evidence else None
-            # a window looks back too far for a second change point
-            moved = [e for e in found if e.detector in self._evidences.sequential]
-            if transition is None and is_open and moved:
+            if transition is None and moved:
                 change = max(moved, key=lambda e: e.effect)
-                transition = self._book.change(number, tick, change, self._settings.change_values)
+                transition = self._book.change(number, change, self._settings.change_values)
             if transition is None and number not in alarms and self._is_over(number):
                 transition = self._close(number, tick)
             if transition is not None:
                 transitions.append(transition)
         return transitions
+
+    def _is_news(self, number: int, evidence: Evidence) -> bool:
+        """Whether it is of a later change than what was last said: several scores see one, in turn.
+
+        A score that has alarmed in the episode has forgotten what was before, so a plausible one will do.
+        A window of the index looks back too far.
+        """
+        if evidence.detector not in self._evidences.sequential:
+            return False
+        start = evidence.since_high if self._book.shift[evidence.score] else evidence.since_low
+        return start > self._book.told_tick(number)
 
     def _take(self, number: int, tick: int, evidence: list[Evidence]) -> Transition | None:
         is_open = self._book.severity(number) > 0

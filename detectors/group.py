@@ -74,6 +74,7 @@ class GroupDetector:
             (held, table.ref_sum, table.ref_m2),
             self._variances,
             np.array([score.is_share for score in table.scores], np.bool_),
+            np.array([score.name in ("loc", "skw") for score in table.scores], np.bool_),
         )
         self._windows = SlidingWindows(sizes, channels)
         alpha = settings.psi_alpha / settings.divisor

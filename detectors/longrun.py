@@ -5,7 +5,9 @@ Haar contrasts between adjacent blocks of 2^j panes (the Haar wavelet variance: 
 
     q = (mean_a - mean_b)^2 / (1/n_a + 1/n_b),
 
-whose expectation is the variance where values are independent. lambda_j is the mean of q at scale j.
+whose expectation is the variance where values are independent. lambda_j is the mean of q at scale j, or,
+where that is larger, sqrt(mean of q^2 / 3): equal for normal means, larger where the variance itself comes in
+clusters, so that extreme means are more frequent than normal ones of the same variance.
 Known bias: q is clipped at nine times its current estimate, so that a change does not pass
 for noise; lambda is therefore a little low where values are heavy-tailed.
 """
@@ -21,16 +23,19 @@ from numpy.typing import NDArray
 
 from driftbus.schemas.kernel import kernel
 
-PENDING_N, PENDING_SUM, PREVIOUS_N, PREVIOUS_SUM, PAIRS, TOTAL, LENGTH = range(7)
-"""Fields of one scale: the half-built block, the last whole one, pairs seen, sum of q, block length."""
+PENDING_N, PENDING_SUM, PREVIOUS_N, PREVIOUS_SUM, PAIRS, TOTAL, LENGTH, SQUARES = range(8)
+"""Fields of one scale: the half-built block, the last whole one, pairs seen, sum of q, block length,
+sum of q^2."""
 
-FIELDS = 7
+FIELDS = 8
 SCALES = 32
 PRIOR_PAIRS = 2.0
 CLIP = 9.0
 MEMORY = 1_000.0
 LEAST_PAIRS = 4.0
 SIGNIFICANCE = 4.0
+TAIL_VALUES = 32.0
+"""Values in a block from which on its mean is nearly normal, and q^2 counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class LongRun:
 
 
 @kernel
-def learn(scales: NDArray[np.float64], i: int, n: float, total: float, variance: float) -> None:
+def learn(scales: NDArray[np.float64], i: int, n: float, total: float, variance: float, tails: bool) -> None:
     """Take one pane of score i.
 
     Args:
@@ -76,6 +81,7 @@ def learn(scales: NDArray[np.float64], i: int, n: float, total: float, variance:
         i: score.
         n, total: values of the pane and their sum.
         variance: prior of q at the finest scale.
+        tails: whether q^2 counts; not for shares, whose means are far from normal when they are rare.
     """
     for j in range(scales.shape[1]):
         if scales[i, j, PREVIOUS_N] > 0:
@@ -89,8 +95,12 @@ def learn(scales: NDArray[np.float64], i: int, n: float, total: float, variance:
             if pairs >= MEMORY:
                 scales[i, j, PAIRS] *= 1 - 1 / MEMORY
                 scales[i, j, TOTAL] *= 1 - 1 / MEMORY
+                scales[i, j, SQUARES] *= 1 - 1 / MEMORY
             scales[i, j, PAIRS] += 1
-            scales[i, j, TOTAL] += min(q, CLIP * estimate)
+            q = min(q, CLIP * estimate)
+            scales[i, j, TOTAL] += q
+            if tails and n >= TAIL_VALUES:
+                scales[i, j, SQUARES] += q * q
         scales[i, j, PREVIOUS_N] = n
         scales[i, j, PREVIOUS_SUM] = total
         scales[i, j, LENGTH] = n
@@ -140,7 +150,7 @@ def steps(
         pairs = scales[i, j, PAIRS]
         if pairs < LEAST_PAIRS:
             continue
-        mean = scales[i, j, TOTAL] / pairs
+        mean = max(scales[i, j, TOTAL] / pairs, np.sqrt(scales[i, j, SQUARES] / (3 * pairs)))
         if mean > highest and mean > variance * (1 + SIGNIFICANCE * np.sqrt(3 / pairs)):
             out[count, 0], out[count, 1] = scales[i, j, LENGTH], mean
             count, highest = count + 1, mean

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from driftbus.detectors import longrun, psi
 from driftbus.detectors.nulls import KS, QUADRATIC, STATIC, TV, WASSERSTEIN, null_law
 from driftbus.detectors.profile import ColumnProfile, LongRun
-from driftbus.detectors.scores import column_scores
+from driftbus.detectors.scores import NUMBERS, column_scores
 from driftbus.detectors.settings import Settings
 from driftbus.schemas.kernel import kernel
 
@@ -41,13 +41,17 @@ def longrun_of_rows(column: ColumnProfile, cells: NDArray[np.int64]) -> tuple[Lo
 def longrun_of_values(score: str, values: NDArray[np.float64]) -> LongRun | None:
     """The significant long-run variances of a score's values in time order, float64[n]; None without any."""
     out = np.zeros((2 * longrun.SCALES, 2))
-    count = _run(values, np.zeros((1, longrun.SCALES, longrun.FIELDS)), np.zeros((1, 1, 2)), out)
+    count = _run(values, np.zeros((1, longrun.SCALES, longrun.FIELDS)), np.zeros((1, 1, 2)), out, score in NUMBERS)
     return LongRun(score, tuple(out[:count, 0].tolist()), tuple(out[:count, 1].tolist())) if count else None
 
 
 @kernel
 def _run(
-    values: NDArray[np.float64], scales: NDArray[np.float64], static: NDArray[np.float64], out: NDArray[np.float64]
+    values: NDArray[np.float64],
+    scales: NDArray[np.float64],
+    static: NDArray[np.float64],
+    out: NDArray[np.float64],
+    tails: bool,
 ) -> int:
     if values.size == 0:
         return 0
@@ -59,7 +63,7 @@ def _run(
     if variance <= 0:
         return 0
     for x in values:
-        longrun.learn(scales, 0, 1.0, x, variance)
+        longrun.learn(scales, 0, 1.0, x, variance, tails)
     return longrun.steps(scales, static, 0, variance, out)
 
 

@@ -1,7 +1,8 @@
 """Scores: what the counts of a pane say about a column, as a few bounded numbers per value.
 
-A numeric column has two scores per value, location and spread, from normal scores of its ranks in
-the reference (van der Waerden, 1952), so that any distribution looks normal and outliers are
+A numeric column has three scores per value, location, spread and skewness, from normal scores of its
+ranks in the reference (van der Waerden, 1952; the third is the next orthogonal component of Neyman,
+1937), so that any distribution looks normal and outliers are
 harmless. Two-valued columns, single categories, nulls, invalid, unseen and out-of-range values
 have 0/1 indicators. A pane is then (n, sum, M2) per score, from integer counts times a table.
 """
@@ -23,13 +24,17 @@ LEAST_TAIL = 1 / (4 * 64)
 """Ranks nearer to 0 or 1 count as this one."""
 
 
+NUMBERS = ("loc", "spr", "skw")
+"""Names of the scores that are no shares."""
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """One number per value of a column.
 
     Args:
         column: index of the column in the profile.
-        name: unique inside the column: ``loc``, ``spr``, ``two``, ``is:<category>``, ``rest``,
+        name: unique inside the column: ``loc``, ``spr``, ``skw``, ``two``, ``is:<category>``, ``rest``,
             ``nulls``, ``invalid``, ``unseen``, ``range``.
         what: what has changed when its mean has.
         aspect: ``distribution`` or ``quality``.
@@ -53,7 +58,7 @@ class Score:
     @property
     def is_share(self) -> bool:
         """Whether it is a 0/1 indicator, whose mean is a share."""
-        return self.name not in ("loc", "spr")
+        return self.name not in NUMBERS
 
 
 def normal_scores(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -73,6 +78,28 @@ def normal_scores(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArr
     rank = np.cumsum(share) - share / 2
     location = _standardised(ndtri(np.clip(rank, LEAST_TAIL, 1 - LEAST_TAIL)), share)
     return location, _standardised(location * location, share)
+
+
+def skew_table(location: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The cubed location score, orthogonal to location and to its square: the third component.
+
+    A shift or a change of spread leaves its mean nearly as it is, a change of skewness moves it.
+
+    Args:
+        location: float64[..., k], location scores of ordered cells.
+        share: float64[..., k], reference shares of the cells.
+
+    Returns:
+        float64[..., k], of mean 0 and variance 1; all 0 where fewer than four different values leave it no room.
+    """
+    parts = [np.ones_like(location)]
+    for power in (location, location**2, location**3):
+        rest = power
+        for part in parts:
+            rest = rest - np.sum(rest * part * share, axis=-1, keepdims=True) * part
+        size = np.sqrt(np.sum(rest * rest * share, axis=-1, keepdims=True))
+        parts.append(np.where(size > 1e-6, rest / np.maximum(size, 1e-6), 0.0))
+    return parts[3]
 
 
 def capped(table: NDArray[np.float64], cap: float) -> NDArray[np.float64]:
@@ -101,11 +128,16 @@ def _numeric_scores(column: ColumnProfile, index: int, settings: Settings) -> li
     if column.values and bins == 2:
         scores.append(Score(index, "two", "shift", "distribution", settings.delta_share, (2, last), (1.0, 1.0)))
     elif column.values and bins > 2:
-        location, spread = normal_scores(np.array(column.counts, np.int64))
+        counts = np.array(column.counts, np.int64)
+        location, spread = normal_scores(counts)
+        skew = skew_table(location, counts / counts.sum())
         for name, what, table, cap, delta in (
             ("loc", "shift", location, settings.cap_location, settings.delta_location),
             ("spr", "spread", spread, settings.cap_spread, settings.delta_spread),
+            ("skw", "shape", skew, settings.cap_spread, settings.delta_skew),
         ):
+            if name == "skw" and not skew.any():
+                continue
             cells = tuple(range(column.value_cells))
             scores.append(Score(index, name, what, "distribution", delta, cells, tuple(capped(table, cap).tolist())))
     if column.values and (settings.range or bins <= 2):

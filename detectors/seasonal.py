@@ -15,24 +15,28 @@ from scipy.special import ndtri
 
 from driftbus.detectors import psi
 from driftbus.detectors.profile import ColumnProfile
-from driftbus.detectors.scores import LEAST_TAIL, Score, normal_scores
+from driftbus.detectors.scores import LEAST_TAIL, Score, normal_scores, skew_table
 from driftbus.detectors.settings import Settings
 
 
-def slot_tables(share: NDArray[np.float64], settings: Settings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Location and spread tables of every slot, capped; `driftbus.detectors.scores.normal_scores` row by row.
+def slot_tables(share: NDArray[np.float64], settings: Settings) -> dict[str, NDArray[np.float64]]:
+    """Location, spread and skewness tables of every slot, capped; `driftbus.detectors.scores.normal_scores` row by row.
 
     Args:
         share: float64[slots, k], expected shares of ordered cells.
         settings: has the caps.
 
     Returns:
-        float64[slots, k] twice.
+        Name of the score → float64[slots, k].
     """
     rank = np.cumsum(share, axis=1) - share / 2
     location = _standardised(ndtri(np.clip(rank, LEAST_TAIL, 1 - LEAST_TAIL)), share)
     spread = _standardised(location * location, share)
-    return _capped(location, settings.cap_location), _capped(spread, settings.cap_spread)
+    return {
+        "loc": _capped(location, settings.cap_location),
+        "spr": _capped(spread, settings.cap_spread),
+        "skw": _capped(skew_table(location, share), settings.cap_spread),
+    }
 
 
 def score_of_slots(
@@ -56,8 +60,7 @@ def score_of_slots(
     """
     slots = values.shape[0]
     if not score.is_share:
-        location, spread = slot_tables(values, settings)
-        table = location if score.name == "loc" else spread
+        table = slot_tables(values, settings)[score.name]
         return table[:, list(score.cells)], np.zeros(slots)
     table = np.broadcast_to(np.array(score.table), (slots, len(score.cells)))
     if score.of_rows:

@@ -21,12 +21,13 @@ class Settings:
         divisor: see `driftbus.detectors.budget`.
         delta_location: level of ADWIN on the location score of a column.
         delta_spread: the same on the spread score.
+        delta_skew: the same on the skewness score.
         delta_share: the same on shares: nulls, invalid, unseen, range, two-valued columns, categories.
         delta_season: level, at most, of every score that is compared with a slot of a season.
         season: whether the season of a profile is used.
         category_scores: most frequent categories with a score of their own; the rest is left to the index.
         category_free: categories up to which `delta_share` is not divided further.
-        cap_location, cap_spread: largest absolute score; what a continuous column reaches.
+        cap_location, cap_spread: largest absolute location score, and of the others; what a continuous column reaches.
         clock: ADWIN checks each time so many values have come.
         buckets: ADWIN's buckets per row.
         least_side: fewest values on either side of a cut.
@@ -37,7 +38,7 @@ class Settings:
         psi_min: no alarm below this index, whatever its significance.
         psi_bins: coarse bins.
         close_values: values that have to be back before an episode closes.
-        change_values: values after what was last said of an episode before it says that the column moved again.
+        change_values: rows after what was last said of an episode before it says that the column moved again.
         close_effect: an episode closes only below this effect (index units).
         close_errors: standard errors that the bound on "back" lies above the mean.
         moderate, severe: effects (index units) from which an episode is called so.
@@ -50,6 +51,7 @@ class Settings:
     divisor: float = 1.0
     delta_location: float = 0.002
     delta_spread: float = 0.0005
+    delta_skew: float = 0.0002
     delta_share: float = 0.005
     delta_season: float = 0.0002
     season: bool = True

@@ -56,14 +56,11 @@ def test_a_shift_opens_one_episode_that_stays_open() -> None:
 
 def test_a_shift_that_ends_closes_its_episode_and_opens_no_other() -> None:
     found = said(normal(1), changed(-1.0, until=12_000))
-    assert told(found) == [
-        ("opened", "severe", "shift", "down"),
-        ("changed", "severe", "shift", "up"),
-        ("closed", "severe", "shift", "down"),
-    ]
+    assert told(unmoved(found)) == [("opened", "severe", "shift", "down"), ("closed", "severe", "shift", "down")]
+    assert told(found)[1] == ("changed", "severe", "shift", "up")
     assert len({t.opened_tick for t in found}) == 1
     assert found[1].since_low_tick * PANE <= 12_000 <= found[1].since_high_tick * PANE
-    assert found[2].statistic <= found[2].threshold
+    assert found[-1].statistic <= found[-1].threshold
 
 
 def test_a_short_shift_closes_too() -> None:

@@ -111,7 +111,7 @@ def test_a_damaged_profile_is_refused_with_a_fix(damage: object) -> None:
 def test_autocorrelation_of_an_ordered_reference_is_kept_and_independence_is_not() -> None:
     slow = autoregressive(np.random.default_rng(1), 20_000, 0.9)
     found = {r.score for r in profile_of({"x": slow}, ordered=True).columns[0].longrun}
-    assert found == {"loc", "spr", "psi", "ks", "tv", "wasserstein"}
+    assert found == {"loc", "spr", "skw", "psi", "ks", "tv", "wasserstein"}
     largest = profile_of({"x": slow}, ordered=True).columns[0].longrun[0].variances[-1]
     assert 10 < largest < 30  # 19 in theory, for the values themselves
     assert profile_of({"x": slow}).columns[0].longrun == ()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from driftbus.detectors.scores import capped, column_scores, normal_scores, score_table
+from driftbus.detectors.scores import capped, column_scores, normal_scores, score_table, skew_table
 from driftbus.detectors.settings import Settings
 
 from .synthetic import UNDIVIDED, cells_of, counts_of, profile_of
@@ -27,8 +27,8 @@ def names(column: str, settings: Settings = UNDIVIDED) -> list[str]:
 
 
 def test_which_scores_a_column_has() -> None:
-    assert names("x") == ["loc", "spr", "nulls", "invalid"]
-    assert names("x", Settings(pane_ms=1, range=True)) == ["loc", "spr", "range", "nulls", "invalid"]
+    assert names("x") == ["loc", "spr", "skw", "nulls", "invalid"]
+    assert names("x", Settings(pane_ms=1, range=True)) == ["loc", "spr", "skw", "range", "nulls", "invalid"]
     assert names("flag") == ["two", "range", "nulls", "invalid"]
     assert names("constant") == ["range", "nulls", "invalid"]
     assert sorted(names("kind")) == sorted([*(f"is:{c}" for c in "abcdef"), "unseen", "nulls", "invalid"])
@@ -49,6 +49,17 @@ def test_location_of_a_continuous_column_is_normal() -> None:
     location, _ = normal_scores(np.array(column.counts, np.int64))
     assert stats.kstest(location[cells_of(column, REFERENCE["x"])], "norm").statistic < 0.02
     assert np.all(np.diff(location) >= 0)
+
+
+def test_skewness_is_the_third_component_and_needs_four_values() -> None:
+    counts = np.array(profile_of(REFERENCE).column("x").counts, np.int64)
+    share = counts / counts.sum()
+    location, spread = normal_scores(counts)
+    skew = skew_table(location, share)
+    means = [share @ (skew * other) for other in (np.ones(share.size), location, spread, skew)]
+    assert means == pytest.approx([0, 0, 0, 1], abs=1e-9)
+    assert skew[-1] > 2 > -2 > skew[0]
+    assert names("three") == ["loc", "spr", "nulls", "invalid"]
 
 
 def test_caps() -> None:

@@ -252,7 +252,8 @@ def test_slots_partition_the_week() -> None:
 
 def test_scores_of_a_slot_are_standard_in_it() -> None:
     share = np.random.default_rng(5).dirichlet(np.ones(40), size=6)
-    location, spread = slot_tables(share, Settings(pane_ms=1, cap_location=99, cap_spread=99))
+    tables = slot_tables(share, Settings(pane_ms=1, cap_location=99, cap_spread=99))
+    location, spread = tables["loc"], tables["spr"]
     for table in (location, spread):
         assert np.allclose((table * share).sum(axis=1), 0)
         assert np.allclose((table * table * share).sum(axis=1), 1)
