@@ -160,7 +160,7 @@ class CardinalityWatch:
         usual: float, count: float, values: int, start: int,
     ) -> Transition:  # fmt: skip
         fields, n = self._fields[c], self._reference(c).values
-        stuck = bool(fields[_STUCK])
+        stuck, opened, since = bool(fields[_STUCK]), int(fields[_OPENED]), int(fields[_SINCE])
         shares = (usual, count) if stuck and status != "closed" else (usual / n, count / n)
         return Transition(
             column=self._columns[c].name,
@@ -176,11 +176,11 @@ class CardinalityWatch:
             effect=share_effect(*shares),
             reference_value=float(usual),
             current_value=float(count),
-            opened_tick=int(fields[_OPENED]),
+            opened_tick=opened,
             window_start_tick=start,
-            since_tick=int(fields[_SINCE]),
-            since_low_tick=int(fields[_SINCE]),
-            since_high_tick=int(fields[_OPENED]),
+            since_tick=since,
+            since_low_tick=since if stuck else max(0, 2 * since - opened),  # or late in the window before
+            since_high_tick=opened,
             count=values,
             reference_count=self._columns[c].values,
         )

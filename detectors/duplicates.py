@@ -29,7 +29,7 @@ _USUAL, _FACTOR, _RECURRING = 0.01, 3.0, 0.1
 _MODERATE, _SEVERE = 0.05, 0.25
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
-_ROWS, _START, _SEVERITY, _OPENED, _SINCE, _KNOWN = range(6)
+_ROWS, _START, _SEVERITY, _OPENED, _SINCE, _LOW, _KNOWN = range(7)
 
 
 def chernoff(repeated: int, ids: int, usual: float) -> float:
@@ -52,7 +52,7 @@ class DuplicatesWatch:
 
     def __init__(self, unique: bool, alpha: float) -> None:
         self._unique, self._alpha = unique, alpha
-        self._state = np.zeros(6, np.int64)
+        self._state = np.zeros(7, np.int64)
         self._usual = np.zeros(1)
         self._limit = np.array([-1], np.int64)  # ids with larger hashes are not all known; -1: all are
         self._hashes, self._counts = np.zeros((1, 0), np.int64), np.zeros((1, 0), np.int64)
@@ -124,7 +124,7 @@ class DuplicatesWatch:
         if p_value < self._alpha and severity > state[_SEVERITY]:
             status = "escalated" if state[_SEVERITY] else "opened"
             if status == "opened":
-                state[_OPENED], state[_SINCE] = tick, state[_START]
+                state[_OPENED], state[_SINCE], state[_LOW] = tick, (state[_START] + tick) // 2, state[_START]
             state[_SEVERITY] = severity
         elif full and state[_SEVERITY] and share <= usual:
             status = "closed"
@@ -154,7 +154,7 @@ class DuplicatesWatch:
             opened_tick=int(state[_OPENED]),
             window_start_tick=int(state[_START]),
             since_tick=int(state[_SINCE]),
-            since_low_tick=int(state[_SINCE]),
+            since_low_tick=int(state[_LOW]),
             since_high_tick=int(state[_OPENED]),
             count=ids,
             reference_count=0,

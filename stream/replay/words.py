@@ -17,7 +17,7 @@ def size(event: DriftEvent | Member) -> str:
     if event.what in _RATES and event.reference_value is not None and event.current_value is not None:
         return f"{event.reference_value:.1%} → {event.current_value:.1%}"
     if event.what in _COUNTS and event.reference_value is not None and event.current_value is not None:
-        return f"{event.reference_value:.3g} → {event.current_value:.3g}"
+        return f"{_short(event.reference_value)} → {_short(event.current_value)}"
     return f"PSI {event.effect:.2f}"
 
 
@@ -36,3 +36,7 @@ def title(group: Group, several: bool) -> str:
 def many(count: int, noun: str) -> str:
     """``1 column``, ``2 columns``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

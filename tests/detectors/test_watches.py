@@ -123,7 +123,7 @@ class TestDuplicates:
         ids[again] = ids[again - distance]
         told = self.told(ids)
         assert [t.status for t in told if t.status != "escalated"] == ["opened", "closed"]
-        assert told[0].since_tick <= 200 <= told[0].opened_tick < 200 + 50
+        assert told[0].since_low_tick <= 200 <= told[0].opened_tick < 200 + 50
         assert told[0].current_value == pytest.approx(0.1, abs=0.06)
         assert told[-1].opened_tick == told[0].opened_tick
 
