@@ -29,11 +29,13 @@ class Episode:
         opened: the event that opened it.
         worst: its event of greatest severity, the latest of these.
         closed_ms: event time at which it closed, None while it is open.
+        changes: events that say that the column has changed again.
     """
 
     opened: DriftEvent
     worst: DriftEvent
     closed_ms: int | None = None
+    changes: list[DriftEvent] = field(default_factory=list)
 
     @property
     def group(self) -> Group:
@@ -95,7 +97,9 @@ class History:
             episode = self.episodes.setdefault(event.episode_id, Episode(event, event))
             if event.status == "closed":
                 episode.closed_ms = event.window_end_ms
-            elif event.status != "changed" and _rank(event.severity) >= _rank(episode.worst.severity):
+            elif event.status == "changed":
+                episode.changes.append(event)
+            elif _rank(event.severity) >= _rank(episode.worst.severity):
                 episode.worst = event
 
     def refused(self, topic: str, partition: int, offsets: NDArray[np.int64], rejected: Iterable[Rejection]) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbus.detectors.profile import Layout, Profile
-from driftbus.schemas.config import SEVERITIES
 from driftbus.schemas.events import DriftEvent, Group
 from driftbus.stream.groups import GroupJudge, GroupPane
 
@@ -22,15 +21,13 @@ _MOST_CELLS = 16_000_000
 
 @dataclass(slots=True)
 class Aftermath:
-    """What came after the worst event of an episode.
+    """What came after the last event of an episode that opened, grew or changed again.
 
     Attributes:
-        severity: of that event, as a number.
         counts: int64[cells of the column].
         open: whether the episode still is.
     """
 
-    severity: int
     counts: NDArray[np.int64]
     open: bool = True
 
@@ -160,11 +157,9 @@ class Tracks:
             if event.episode_id in self.after:
                 self.after[event.episode_id].open = False
             return
-        known = self.after.get(event.episode_id)
-        severity = [*SEVERITIES].index(event.severity)  # type: ignore[arg-type]
-        if event.column in track.layout.columns and (known is None or severity >= known.severity):
+        if event.column in track.layout.columns:
             cells = mine[event.episode_id] = track.column(event.column)
-            self.after[event.episode_id] = Aftermath(severity, np.zeros(cells.stop - cells.start, np.int64))
+            self.after[event.episode_id] = Aftermath(np.zeros(cells.stop - cells.start, np.int64))
 
     def _track(self, group: Group, judge: GroupJudge) -> Track | None:
         track = self.tracks.get(group)

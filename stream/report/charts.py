@@ -21,16 +21,12 @@ MODERATE, SEVERE = 0.1, 0.25
 
 def axis(ruler: Ruler, most: int = 7) -> Html:
     """Ticks below a picture."""
-    ticks = ruler.ticks()
-    words = [
-        el(
-            "span",
-            words,
-            style=f"left:{place:.1%}",
-            class_="first" if place < 0.06 else "last" if place > 0.94 else None,
-        )
-        for place, words in ticks
-    ]
+
+    def tick(place: float, words: str) -> Html:
+        end = "first" if place < 0.06 else "last" if place > 0.94 else None
+        return el("span", words, style=f"left:{place:.1%}", class_=end)
+
+    words = [tick(place, words) for place, words in ruler.ticks(most)]
     return el("div", *words, class_="axis", aria_hidden="true")
 
 
@@ -43,6 +39,7 @@ def timeline(
         el(
             "a",
             el("b", str(i + 1)),
+            span.words.partition(":")[2],
             href=f"#incident-{i + 1}",
             class_=f"bar {span.severity}{' open' if span.open else ''}",
             style=f"left:{span.start:.2%};width:{max(0.008, span.end - span.start):.2%};top:calc({lane}*1.7rem)",
@@ -55,7 +52,7 @@ def timeline(
         el("i", "▲", class_="trigger", style=f"left:{x:.2%}", title=f"retrain trigger, {words}")
         for x, words in triggers
     ]
-    held = [(a, b, 0.92 * v if v is not None else None) for a, b, v in volume]
+    held = [(a, b, 0.7 * v if v is not None else None) for a, b, v in volume]
     area = el("svg", _area(held, "volume"), viewBox=f"0 0 {W} {H}", preserveAspectRatio="none", role="img",
               aria_label=f"volume over time, at most {top}" if top else "volume over time")  # fmt: skip
     return el(
@@ -74,10 +71,11 @@ def sparkline(curve: Sequence[Step], spans: Sequence[Span], top: float, label: s
     return _svg(label, *_shades(spans), *_thresholds(top), line, class_="spark")
 
 
-def index_chart(curve: Sequence[Step], spans: Sequence[Span], top: float, label: str) -> Html:
+def index_chart(curve: Sequence[Step], spans: Sequence[Span], changes: Sequence[float], top: float, label: str) -> Html:
     """The index with thresholds, episodes and change points."""
     scaled = _scaled(curve, top)
     marks = [el("path", d=f"M{_x(s.start)} 0V{H}", class_="since") for s in spans]
+    marks += [el("path", d=f"M{_x(place)} 0V{H}", class_="since again") for place in changes]
     whiskers = [
         el("rect", x=_x(s.low), y=0, width=max(1, _x(s.high) - _x(s.low)), height=H, class_="interval") for s in spans
     ]

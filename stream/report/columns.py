@@ -23,6 +23,8 @@ Where = Callable[[Group], str]
 _LAST_ROWS = 5_000
 _FEW_ROWS = 200
 _LAYERS = 5
+_TOLD_CHANGES = 3
+_DRAWN_CHANGES = 20
 _QUANTILES = np.array([0.1, 0.25, 0.5, 0.75, 0.9])
 _TOLD = np.array([0.05, 0.5, 0.95])
 
@@ -58,6 +60,7 @@ def drifted_row(
         effect=event.effect,
         more=tuple(_story(e, ruler) for e in sorted(episodes, key=lambda e: (e.opened.opened_ms, e.opened.aspect))),
         spans=tuple(span_of(e.worst, e.closed_ms, ruler) for e in episodes),
+        changes=tuple(ruler.at(c.since_ms) for e in episodes for c in e.changes[-_DRAWN_CHANGES:]),
         **shown,  # type: ignore[arg-type]
     )
 
@@ -106,7 +109,11 @@ def _story(episode: Episode, ruler: Ruler) -> str:
     sentence = sentence[:1].upper() + sentence[1:]
     since = ruler.since(worst.since_low_ms, worst.since_ms, worst.since_high_ms)
     end = "still open" if episode.closed_ms is None else f"over {ruler.point(episode.closed_ms)}"
-    return f"{sentence}. Since {since}; opened {ruler.point(opened.opened_ms)}, {end}."
+    again = "".join(
+        f" Changed again: {sentence_of(e)}, since {ruler.since(e.since_low_ms, e.since_ms, e.since_high_ms)}."
+        for e in episode.changes[-_TOLD_CHANGES:]
+    )
+    return f"{sentence}. Since {since}; opened {ruler.point(opened.opened_ms)}, {end}.{again}"
 
 
 def _kind(track: Track, name: str) -> str:
@@ -146,7 +153,7 @@ def _after(
     """Counts after the change, or at the end, and what they are."""
     if after is not None and after.counts.sum() >= _FEW_ROWS:
         end = "to the end" if after.open else "until it was over"
-        return after.counts, f"from the worst alarm {end}, {int(after.counts.sum()):,} rows"
+        return after.counts, f"from the last alarm {end}, {int(after.counts.sum()):,} rows"
     held, steps = 0, 0
     while steps < rows.size and held < _LAST_ROWS:
         steps += 1
@@ -203,8 +210,9 @@ def _numbers(
             found.append((label, _percent(before[cell], before), _percent(now[cell], now)))
     if column.kind == "numeric":
         sides = quantiles(column, np.stack([before, now]), _TOLD)
+        spread = column.high - column.low
         for label, i in (("median", 1), ("5 %", 0), ("95 %", 2)):
-            found.append((label, number(float(sides[0][i])), number(float(sides[1][i]))))
+            found.append((label, number(float(sides[0][i]), spread), number(float(sides[1][i]), spread)))
         outside = [0, values - 1]
         if now[outside].any():
             found.append(("out of range", _percent(before[outside].sum(), before), _percent(now[outside].sum(), now)))

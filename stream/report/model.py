@@ -74,6 +74,7 @@ class Row:
         more: sentences on all its episodes, in order of opening.
         curve: population stability index over time.
         spans: its episodes.
+        changes: places at which it changed again.
         bars: before and after, None without counts.
         after: what "after" is.
         band, layers: the values over time.
@@ -94,6 +95,7 @@ class Row:
     more: tuple[str, ...] = ()
     curve: tuple[Step, ...] = ()
     spans: tuple[Span, ...] = ()
+    changes: tuple[float, ...] = ()
     bars: Bars | None = None
     after: str = ""
     band: Band | None = None

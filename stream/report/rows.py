@@ -100,14 +100,17 @@ def _body(row: Row, ruler: Ruler, top: float) -> Html:
         picture = charts.layers_chart(row.layers, f"shares of the categories of {short} over time")
         figures.append(_figure("Shares over time", picture, axis, _layer_key(row)))
     if row.curve:
-        picture = charts.index_chart(row.curve, row.spans, top, f"index of {short} over time, with episodes")
+        words = f"index of {short} over time, with episodes"
+        picture = charts.index_chart(
+            row.curve, row.spans, row.changes, top, f"index of {short} over time, with episodes"
+        )
         figures.append(_figure("Index over time", picture, axis, _note("PSI on a square-root scale; shaded: drift")))
+    if row.numbers:
+        figures.append(_figure("Numbers", _numbers(row.numbers)))
     if row.missing:
         picture = charts.missing_chart(row.missing, row.spans, f"missing values of {short} over time")
         figures.append(_figure("Missing or invalid", picture, axis))
-    if row.numbers:
-        figures.append(_figure("Numbers", _numbers(row.numbers)))
-    story = el("ul", *(el("li", cut(sentence, 600)) for sentence in row.more), class_="story")
+    story = el("ul", *(el("li", cut(sentence, 900)) for sentence in row.more), class_="story")
     return el("div", story, el("div", *figures, class_="charts"), class_="body")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import floor, log10
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ _CATEGORIES = 8
 _TAIL = 0.005
 _SKEWED = 8.0
 _SEEN = 5e-4
+_TAILED = 1.5
 REST, UNSEEN = "all others", "unseen before"
 
 Counts = NDArray[np.int64]
@@ -44,8 +46,9 @@ class Bars:
 def bars_of(column: ColumnProfile, before: Counts, after: Counts) -> Bars:
     """The bars of a column.
 
-    Numeric columns with many values are drawn on bars of equal width, values of a cell being spread
-    evenly over it, on a logarithmic scale where the tail is long; what lies outside is in the outermost bars.
+    Numeric columns with many values are drawn on bars of equal width: values of a cell are spread
+    evenly over it, in a wide outermost cell thinning out. The scale is logarithmic where the tail
+    is long; what lies outside is in the outermost bars.
 
     Args:
         column: its bins or categories.
@@ -96,10 +99,12 @@ def shares(counts: Counts) -> NDArray[np.float64]:
     return np.asarray(counts / np.maximum(1, total))
 
 
-def number(value: float) -> str:
-    """A number for people, four digits at most."""
+def number(value: float, spread: float = 0.0) -> str:
+    """A number for people, four digits at most, and none that is small beside `spread`."""
     if value != value:
         return "–"
+    if spread > 0:
+        value = round(value, max(0, 2 - floor(log10(spread)))) + 0.0
     if value and (abs(value) >= 1e6 or abs(value) < 1e-3):
         return f"{value:.3g}"
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
@@ -139,6 +144,8 @@ def _of_values(column: ColumnProfile, before: Counts, after: Counts) -> Bars:
 
 
 def _of_ranges(column: ColumnProfile, before: Counts, after: Counts) -> Bars:
+    if not before.any() and not after.any():
+        return Bars((number(column.low), number(column.high)), np.zeros(2), np.zeros(2))
     ends = quantiles(column, np.stack([before, after]), np.array([_TAIL, 0.5, 1 - _TAIL]))
     low, middle, high = float(np.nanmin(ends[:, 0])), float(np.nanmedian(ends[:, 1])), float(np.nanmax(ends[:, 2]))
     log = bool(column.low > 0 and low > 0 and high - middle > _SKEWED * (middle - low))
@@ -148,15 +155,28 @@ def _of_ranges(column: ColumnProfile, before: Counts, after: Counts) -> Bars:
     bounds = _bounds(column)
     sides = []
     for counts in (before, after):
-        below = np.concatenate([[0.0], np.cumsum(counts)])
-        # at equal bounds the last one counts: what a cell without width holds lies at its point
-        points = bounds + np.arange(bounds.size) * 1e-12 * max(1.0, abs(column.high - column.low))
-        reached = np.interp(grid, points, below)
-        reached[0], reached[-1] = 0.0, below[-1]
-        sides.append(np.diff(reached) / max(1.0, below[-1]))
+        reached = np.interp(grid, *_curve(bounds, counts))
+        reached[0], reached[-1] = 0.0, counts.sum()
+        sides.append(np.diff(reached) / max(1, counts.sum()))
     labels = [f"{number(a)} – {number(b)}" for a, b in pairwise(grid.tolist())]
     if sides[0][0] > _SEEN or sides[1][0] > _SEEN:
         labels[0] = f"up to {number(grid[1])}"
     if sides[0][-1] > _SEEN or sides[1][-1] > _SEEN:
         labels[-1] = f"from {number(grid[-2])}"
     return Bars(tuple(labels), sides[0], sides[1], even=True, scale="log" if log else "")
+
+
+def _curve(bounds: NDArray[np.float64], counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points of the distribution's curve: straight inside a cell, bent in a tail that is wider than its neighbour."""
+    # at equal bounds the last one counts: what a cell without width holds lies at its point
+    points = bounds + np.arange(bounds.size) * 1e-12 * max(1.0, abs(bounds[-1] - bounds[0]))
+    below = np.concatenate([[0.0], np.cumsum(counts)])
+    widths, inside = np.diff(bounds), np.linspace(0.0, 1.0, 9)[1:-1]
+    last = bounds.size - 3
+    if widths[last] > _TAILED * widths[last - 1]:
+        points = np.insert(points, last + 1, points[last] + inside * widths[last])
+        below = np.insert(below, last + 1, below[last] + (1 - (1 - inside) ** 2) * counts[last])
+    if widths[1] > _TAILED * widths[2]:
+        points = np.insert(points, 2, points[1] + inside * widths[1])
+        below = np.insert(below, 2, below[1] + inside**2 * counts[1])
+    return points, below
