@@ -110,7 +110,7 @@ def _story(episode: Episode, ruler: Ruler) -> str:
     since = ruler.since(worst.since_low_ms, worst.since_ms, worst.since_high_ms)
     end = "still open" if episode.closed_ms is None else f"over {ruler.point(episode.closed_ms)}"
     again = "".join(
-        f" Changed again: {sentence_of(e)}, since {ruler.since(e.since_low_ms, e.since_ms, e.since_high_ms)}."
+        f" Then: {sentence_of(e)}, since {ruler.since(e.since_low_ms, e.since_ms, e.since_high_ms)}."
         for e in episode.changes[-_TOLD_CHANGES:]
     )
     return f"{sentence}. Since {since}; opened {ruler.point(opened.opened_ms)}, {end}.{again}"

@@ -101,9 +101,7 @@ def _body(row: Row, ruler: Ruler, top: float) -> Html:
         figures.append(_figure("Shares over time", picture, axis, _layer_key(row)))
     if row.curve:
         words = f"index of {short} over time, with episodes"
-        picture = charts.index_chart(
-            row.curve, row.spans, row.changes, top, f"index of {short} over time, with episodes"
-        )
+        picture = charts.index_chart(row.curve, row.spans, row.changes, top, words)
         figures.append(_figure("Index over time", picture, axis, _note("PSI on a square-root scale; shaded: drift")))
     if row.numbers:
         figures.append(_figure("Numbers", _numbers(row.numbers)))
