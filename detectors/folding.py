@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -46,12 +47,13 @@ class Folding:
         """Number of the episode that a score's alarms belong to."""
         return int(self._episode_of[score])
 
-    def fold(self, tick: int, alarms: dict[int, list[Evidence]]) -> list[Transition]:
+    def fold(self, tick: int, alarms: dict[int, list[Evidence]], held: Collection[int] = ()) -> list[Transition]:
         """The transitions of a pane, in the order of columns and aspects.
 
         Args:
             tick: the pane.
             alarms: number of the episode → evidence of detectors that alarm in this pane.
+            held: numbers of episodes that don't close yet.
         """
         if not alarms and not self._windows.judged.any():
             return []
@@ -64,7 +66,7 @@ class Folding:
             if transition is None and moved:
                 change = max(moved, key=lambda e: e.effect)
                 transition = self._book.change(number, change, self._settings.change_values)
-            if transition is None and number not in alarms and self._is_over(number):
+            if transition is None and number not in alarms and number not in held and self._is_over(number):
                 transition = self._close(number, tick)
             if transition is not None:
                 transitions.append(transition)

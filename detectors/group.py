@@ -177,7 +177,8 @@ class GroupDetector:
                 for window, column in zip(*np.nonzero(bank.opened), strict=True):
                     evidence = self._evidences.of_distance(tick, number, int(window), int(column))
                     found.setdefault(2 * int(column), []).append(evidence)
-        return transitions + [self._illustrator.illustrated(t) for t in self._folding.fold(tick, found)]
+        held = self._clock.held(tick, found.keys(), self._index.open) if self._clock is not None else ()
+        return transitions + [self._illustrator.illustrated(t) for t in self._folding.fold(tick, found, held)]
 
     def open_episodes(self) -> list[OpenEpisode]:
         """The open episodes: volume first, then the other watches, then in the order of the columns."""
@@ -249,7 +250,7 @@ class GroupDetector:
         table, tables = self._table, self._clock.tables
         floor = self._clock.floor()
         for i in np.flatnonzero(tables.of_score):
-            self._variances[i, 0] = 1.0, floor[table.column[i]] * table.ref_m2[i] / max(1.0, float(table.ref_n[i]))
+            self._variances[i, 0] = 1.0, floor[table.column[i]] * tables.variance[i]
         for c in np.flatnonzero(tables.seasonal):
             for designs in self._designs.values():
                 designs[c, 0] = 1.0, floor[c], max(1.0, tables.coarse[c].size - 1.0)

@@ -17,13 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from driftbus.detectors.longrun import LongRun
-from driftbus.detectors.ordered import PSI_PANE, designs_of, longrun_of_values
 from driftbus.detectors.parts import cells_of
 from driftbus.detectors.profile import ColumnProfile, Profile
 from driftbus.detectors.reference import CategoryData, NumericData
-from driftbus.detectors.scores import column_scores
-from driftbus.detectors.seasonal import coarse_offsets, is_ranked, order_of, rank_spans, score_of_slots, spread_over
+from driftbus.detectors.season_noise import season_longrun
+from driftbus.detectors.seasonal import order_of
 from driftbus.detectors.seasons import (
     KINDS,
     SLOT_OF,
@@ -36,7 +34,6 @@ from driftbus.detectors.seasons import (
     shares_of,
     zone_of,
 )
-from driftbus.detectors.settings import Settings
 from driftbus.detectors.summary import pack_counts
 from driftbus.schemas.config import SeasonConfig
 
@@ -87,6 +84,7 @@ def with_season(
     config: SeasonConfig,
     *,
     ordered: bool,
+    thinning: float = 1.0,
 ) -> Profile:
     """The profile with a season, or with the reason why it has none.
 
@@ -97,6 +95,7 @@ def with_season(
         config: kind and time zone.
         ordered: whether all rows are there, in time order; then autocorrelation of the seasonal scores
             is learned. Of a sample it can't be.
+        thinning: rows of the stream for one row here.
 
     Raises:
         ConfigError: there is no such time zone.
@@ -114,7 +113,7 @@ def with_season(
         cells = cells_of(column, data)
         if cells.size != time_ms.size:
             continue
-        season, choice = _season_of(column, cells[blocks.rows], blocks, kinds, config.kind != "auto", ordered)
+        season, choice = _season_of(column, cells[blocks.rows], blocks, kinds, config.kind != "auto", ordered, thinning)
         if season is not None:
             found.append(season)
             told.append(
@@ -165,6 +164,7 @@ def _season_of(
     kinds: Sequence[SeasonKind],
     forced: bool,
     ordered: bool,
+    thinning: float,
 ) -> tuple[ColumnSeason | None, _Choice]:
     width, vc, size = column.width, column.value_cells, blocks.day.size
     counts = np.bincount(blocks.of_row * width + cells, minlength=size * width).reshape(size, width).astype(np.float64)
@@ -180,9 +180,16 @@ def _season_of(
     season = ColumnSeason(
         column.name, values.kind, values.weight, presence.kind, presence.weight, width, bytes_each, packed
     )
-    if ordered:
-        season = replace(season, longrun=_longrun(column, season, cells, counts, present, blocks))
-    return season, values if values.kind != "none" else presence
+    expected = (
+        _left_out(counts[:, :vc], blocks, season.kind, season.weight, order_of(column)),
+        _left_out(present, blocks, season.presence, season.presence_weight),
+    )
+    order = np.argsort(blocks.rows, kind="stable")
+    of_row = blocks.of_row[order]
+    longrun = season_longrun(
+        column, cells[order], of_row, blocks.day[of_row], *expected, ordered=ordered, thinning=thinning
+    )
+    return replace(season, longrun=longrun), values if values.kind != "none" else presence
 
 
 def _choose(
@@ -241,55 +248,3 @@ def _left_out(
     np.add.at(of_day, blocks.day, counts)
     whole = hours.sum(axis=0)[None, :] - of_day[blocks.day]
     return shares_of(hours, blocks.hour, kind, weight, scores=scores, without=counts, whole=whole)
-
-
-def _longrun(
-    column: ColumnProfile,
-    season: ColumnSeason,
-    cells: NDArray[np.int64],
-    counts: NDArray[np.float64],
-    present: NDArray[np.float64],
-    blocks: _Blocks,
-) -> tuple[LongRun, ...]:
-    """Autocorrelation of the scores, each day's made from the other days.
-
-    So the error of a slot's own reference is in it: what a new day will differ by.
-    """
-    settings, vc = Settings(pane_ms=1), column.value_cells
-    values = _left_out(counts[:, :vc], blocks, season.kind, season.weight, order_of(column))
-    presence = _left_out(present, blocks, season.presence, season.presence_weight)
-    order = np.argsort(blocks.rows, kind="stable")
-    of_row, cells = blocks.of_row[order], cells[order]
-    found: list[LongRun | None] = []
-    for score in column_scores(column, 0, settings):
-        table, offset = score_of_slots(score, column, values, presence, settings)
-        dense = np.zeros((values.shape[0], column.width))
-        dense[:, list(score.cells)] = table
-        kept = cells < (column.width if score.of_rows else vc)
-        found.append(longrun_of_values(score.name, dense[of_row[kept], cells[kept]] - offset[of_row[kept]]))
-    kept = cells < vc
-    found += _index_longruns(column, values, of_row[kept], cells[kept], settings)
-    return tuple(run for run in found if run is not None)
-
-
-def _index_longruns(
-    column: ColumnProfile,
-    values: NDArray[np.float64],
-    of_row: NDArray[np.int64],
-    cells: NDArray[np.int64],
-    settings: Settings,
-) -> list[LongRun | None]:
-    panes = cells.size // PSI_PANE
-    of_row, cells = of_row[: panes * PSI_PANE], cells[: panes * PSI_PANE]
-    if is_ranked(column, settings):
-        begin, end = rank_spans(values, settings.psi_bins)
-        rows = spread_over(begin[of_row, cells], end[of_row, cells], settings.psi_bins)
-        share = np.full((1, settings.psi_bins), 1 / settings.psi_bins)
-    else:
-        coarse, offset = coarse_offsets(column, values, settings)
-        rows = np.eye(offset.shape[1])[coarse[cells]] - offset[of_row]
-        whole = np.bincount(coarse, weights=np.array(column.counts, np.float64))
-        share = (whole / max(1.0, float(whole.sum())))[None, :]
-    if panes == 0 or share.shape[1] < 2:
-        return []
-    return designs_of(column, rows.reshape(panes, PSI_PANE, -1).sum(axis=1), share, settings)

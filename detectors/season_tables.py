@@ -7,7 +7,7 @@ this floor of the long-run variance (for the index: of the design effect) is kep
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -19,6 +19,7 @@ from driftbus.detectors.profile import ColumnProfile, Profile
 from driftbus.detectors.scores import ScoreTable, column_scores, score_table
 from driftbus.detectors.seasonal import coarse_offsets, is_ranked, order_of, rank_spans, score_of_slots
 from driftbus.detectors.seasons import (
+    DAY_MS,
     HOUR_MS,
     KINDS,
     SLOT_OF,
@@ -34,6 +35,7 @@ from driftbus.detectors.settings import Settings
 from driftbus.schemas.kernel import kernel
 
 _MOST_VISITS = 1_000.0
+_MOST_NOISE = 4.0
 _QUARTER_MS = 900_000
 _VISITS, _ROWS, _SLOT = range(3)
 
@@ -55,6 +57,7 @@ class SeasonTables:
         bins: channels of a ranked column.
         seasonal: bool[c].
         of_score: bool[s], whether its column is seasonal.
+        variance: float64[s], of a value in the slot where it is largest: a share's is another in each slot.
         known: float64[c], reference values behind a slot.
     """
 
@@ -71,6 +74,7 @@ class SeasonTables:
     bins: int
     seasonal: NDArray[np.bool_]
     of_score: NDArray[np.bool_]
+    variance: NDArray[np.float64]
     known: NDArray[np.float64]
 
 
@@ -101,6 +105,7 @@ def _season_tables(profile: Profile, settings: Settings, coarse_bytes: tuple[byt
     coarse_offset: list[NDArray[np.float64]] = []
     seasonal, known = np.zeros(len(profile.columns), np.bool_), np.ones(len(profile.columns))
     delta, moments = base.delta.copy(), [base.ref_sum.copy(), base.ref_m2.copy()]
+    noisiest = np.zeros(len(base.scores))
     channel = 0
     for c, column in enumerate(profile.columns):
         season = seasons.get(column.name)
@@ -116,9 +121,12 @@ def _season_tables(profile: Profile, settings: Settings, coarse_bytes: tuple[byt
             table, shift = score_of_slots(score, column, values, presence, settings)
             value[:, base.start[i] : base.start[i + 1]], offset[:, i] = table, shift
             delta[i] = min(delta[i], settings.delta_season / settings.divisor)
-            if not score.is_share:  # of mean 0 in every slot
+            if score.is_share:
+                share = np.clip(shift + base.ref_sum[i] / max(1.0, float(base.ref_n[i])), 0.0, 1.0)
+                noisiest[i] = np.max(share * (1 - share))
+            else:  # of mean 0 in every slot
                 variance = (values[:, list(score.cells)] * table * table).sum(axis=1).mean()
-                moments[0][i], moments[1][i] = 0.0, base.ref_n[i] * variance
+                moments[0][i], moments[1][i], noisiest[i] = 0.0, base.ref_n[i] * variance, variance
         span = slice(layout.offsets[c], layout.offsets[c] + column.value_cells)
         if is_ranked(column, settings):
             begin[:, span], end[:, span] = rank_spans(values, settings.psi_bins)
@@ -143,6 +151,7 @@ def _season_tables(profile: Profile, settings: Settings, coarse_bytes: tuple[byt
         bins=settings.psi_bins,
         seasonal=seasonal,
         of_score=seasonal[base.column],
+        variance=np.minimum(noisiest, _MOST_NOISE * moments[1] / np.maximum(base.ref_n, 1.0)),
         known=known,
     )
 
@@ -178,6 +187,7 @@ class SeasonClock:
         assert profile.season is not None
         self.tables, self._pane_ms, self._zone = tables, settings.pane_ms, zone_of(profile.season.time_zone)
         self._state = np.array([0.0, 0.0, -1.0])
+        self._alarmed = np.full(2 * tables.seasonal.size, -1, np.int64)
 
     def slots(self, tick: int) -> tuple[int, int, float]:
         """The slots of a pane's first and last millisecond, and the share of the pane that is in the first."""
@@ -207,6 +217,19 @@ class SeasonClock:
             state[_SLOT] = slot
         state[_ROWS] += rows
         return begun
+
+    def held(self, tick: int, alarms: Collection[int], is_open: NDArray[np.bool_]) -> set[int]:
+        """Numbers of episodes of seasonal columns that alarmed within a day: what a day brings back is not over.
+
+        Args:
+            tick: the pane.
+            alarms: numbers of episodes with an alarm in it.
+            is_open: bool[w, c], alarms of the index that are on.
+        """
+        self._alarmed[list(alarms)] = tick
+        self._alarmed[0::2][is_open.any(axis=0)] = tick
+        recent = (self._alarmed >= 0) & (self._alarmed > tick - DAY_MS // self._pane_ms)
+        return {int(number) for number in np.flatnonzero(recent & np.repeat(self.tables.seasonal, 2))}
 
     def floor(self) -> NDArray[np.float64]:
         """float64[c], by how much the references' own errors raise the variance of means; 1 without a season."""
@@ -252,11 +275,11 @@ class SeasonClock:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The state, by name."""
-        return {"state": self._state}
+        return {"state": self._state, "alarmed": self._alarmed}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take a state that `arrays` gave."""
-        self._state = arrays["state"]
+        self._state, self._alarmed = arrays["state"], arrays["alarmed"]
 
 
 @kernel

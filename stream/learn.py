@@ -184,7 +184,14 @@ class Learner:
             created_ms=created_ms,
             learned_until_ms=self._end(last),
         )
-        return with_season(profile, data, sample.time_ms, self._plan.season, ordered=total <= self._plan.learn.max_rows)
+        return with_season(
+            profile,
+            data,
+            sample.time_ms,
+            self._plan.season,
+            ordered=total <= self._plan.learn.max_rows,
+            thinning=total / max(1, sample.rows),
+        )
 
     @property
     def _key(self) -> str:

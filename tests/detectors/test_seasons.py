@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -264,3 +265,46 @@ def test_ranks_inside_a_slot_are_uniform() -> None:
     begin, end = rank_spans(share, 10)
     for slot in range(3):
         assert np.allclose(share[slot] @ spread_over(begin[slot], end[slot], 10), 0.1)
+
+
+def test_what_a_season_does_not_know_widens_thresholds() -> None:
+    """Two weeks are too few for weekends, so hours of the day are taken, and weekends pass for days that differ."""
+
+    def busy(time_ms: NDArray[np.int64], seed: int) -> dict[str, Values]:
+        weekend = (time_ms // DAY + 3) % 7 >= 5
+        noise = np.random.default_rng(seed).standard_normal(time_ms.size)
+        return {"x": np.sin(2 * np.pi * (time_ms % DAY) / DAY) - weekend + noise}
+
+    learned, later = times(14), times(28, MONDAY + 14 * DAY)
+    profile = seasonal(busy(learned, 1), learned)
+    assert profile.season is not None
+    column = profile.season.columns[0]
+    assert column.kind == "hour_of_day"
+    steps = {run.score: run for run in column.longrun}
+    assert steps["loc"].lengths[-1] == PER_DAY
+    assert steps["loc"].variances[-1] > 20
+    assert 1 <= steps["psi"].freedom[-1] <= 9
+    assert said(profile, busy(later, 2), int(later[0]) // PANE_MS) == []
+
+
+def test_days_alike_widen_nothing() -> None:
+    season = world().season
+    assert season is not None
+    steps = {(c.column, run.score): run for c in season.columns for run in c.longrun}
+    assert ("x", "loc") not in steps
+
+
+def test_an_episode_in_a_cycle_stays_open_for_a_day() -> None:
+    day = times(8, MONDAY + 8 * DAY)
+    x, off = columns_of(2, day)["x"], columns_of(2, day, 1.5)["x"]
+    assert isinstance(x, np.ndarray)
+    assert isinstance(off, np.ndarray)
+    nights = (day % DAY < DAY // 3) & (day >= day[0] + 4 * DAY)
+    x = np.where(nights, off, x)
+    season = world().season
+    assert season is not None
+    one = replace(season, columns=season.columns[:1])
+    only = replace(world(), columns=world().columns[:1], sample=None, season=one)
+    told = said(only, {"x": x}, int(day[0]) // PANE_MS)
+    assert [t.status for t in told].count("opened") == 1
+    assert all(t.status != "closed" for t in told)
