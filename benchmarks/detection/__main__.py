@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="some streams, a tenth of the values: about 5 minutes")
     parser.add_argument("--only", default="", metavar="NAME", help="candidates with NAME in their name")
     parser.add_argument("--jobs", type=int, default=2, help="peers that run at the same time (default 2)")
+    parser.add_argument("--kept", action="store_true", help="of peers only what earlier runs answered")
     parser.add_argument("--redo", action="store_true", help="tables and pictures of the last full run again")
     parser.add_argument("--no-write", action="store_true", help="leave docs/ as it is")
     arguments = parser.parse_args()
@@ -39,7 +40,7 @@ def main() -> int:
     else:
         sets = _sets(arguments.data)
         chosen = [one for one in CANDIDATES if arguments.only.lower() in one.name.lower()]
-        results = _run(chosen, sets, quick=arguments.quick, jobs=arguments.jobs)
+        results = _run(chosen, sets, quick=arguments.quick, kept_only=arguments.kept, jobs=arguments.jobs)
         if not arguments.only:
             results.save(kept)
     print(page.as_text(results))
@@ -58,7 +59,7 @@ def _sets(folder: Path | None) -> list[RealSet]:
     return [read(folder) for read in SETS.values()]
 
 
-def _run(chosen: Sequence[Candidate], sets: Sequence[RealSet], *, quick: bool, jobs: int) -> Results:
+def _run(chosen: Sequence[Candidate], sets: Sequence[RealSet], *, quick: bool, kept_only: bool, jobs: int) -> Results:
     say(f"seeds {SEED} and following, numpy {np.__version__}, Python {sys.version.split()[0]}")
     results = Results(quick=quick)
     results.sets = {
@@ -74,7 +75,9 @@ def _run(chosen: Sequence[Candidate], sets: Sequence[RealSet], *, quick: bool, j
         _told(results, candidate)
     with ThreadPoolExecutor(jobs) as pool:
         peers = [one for one in chosen if one.peer]
-        for candidate, scored in zip(peers, pool.map(lambda one: _peer(one, sets, quick), peers), strict=True):
+        for candidate, scored in zip(
+            peers, pool.map(lambda one: _peer(one, sets, quick, kept_only), peers), strict=True
+        ):
             for part in ("quiet", "found", "real", "errors", "versions"):
                 getattr(results, part).update(getattr(scored, part))
             _told(results, candidate)
@@ -87,10 +90,11 @@ def _tasks(candidate: Candidate, sets: Sequence[RealSet], quick: bool) -> list[T
     return [*simulated(candidate, quick=quick), *(task for one in small for task in on_set(candidate, one))]
 
 
-def _peer(candidate: Candidate, sets: Sequence[RealSet], quick: bool) -> Results:
+def _peer(candidate: Candidate, sets: Sequence[RealSet], quick: bool, kept_only: bool) -> Results:
     part, tasks = Results(), _tasks(candidate, sets, quick)
-    for task, answer in zip(tasks, run_peer(tasks), strict=True):
-        _score(part, task, answer)
+    for task, answer in zip(tasks, run_peer(tasks, kept_only=kept_only), strict=True):
+        if answer:
+            _score(part, task, answer)
     return part
 
 

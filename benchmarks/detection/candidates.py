@@ -42,8 +42,8 @@ class Candidate:
 
 
 OURS = (
-    Candidate("driftbus, undivided", "", "undivided", "`false_alarms_per_week: null`, panes of 32", nulls=3_000_000),
-    Candidate("driftbus", "", "budget", "default budget, one column, 10 events/s; panes of 32", nulls=3_000_000),
+    Candidate("driftbus, undivided", "", "undivided", "`false_alarms_per_week: null`, panes of 32", nulls=2_000_000),
+    Candidate("driftbus", "", "budget", "default budget, one column, 10 events/s; panes of 32", nulls=2_000_000),
 )
 
 _FEW = (
@@ -58,8 +58,8 @@ PEERS = (
     Candidate("river KSWIN", "river", "KSWIN", "value by value", "numbers", **_SLOW),
     Candidate("river PageHinkley", "river", "PageHinkley", "value by value", "numbers"),
     Candidate("river DDM", "river", "DDM", "errors, value by value", "bits"),
-    Candidate("river HDDM_A", "river", "HDDM_A", "errors, value by value", "bits"),
-    Candidate("river HDDM_W", "river", "HDDM_W", "errors, value by value", "bits"),
+    Candidate("river HDDM_A", "river", "HDDM_A", "errors, value by value", "bits", nulls=200_000, runs=20),
+    Candidate("river HDDM_W", "river", "HDDM_W", "errors, value by value", "bits", nulls=200_000, runs=20),
     Candidate(
         "Frouros ADWIN", "frouros", "ADWIN", "value by value, reset after an alarm", "numbers",
         nulls=50_000, runs=20, before=1_000, real=100_000,

@@ -68,7 +68,7 @@ def _tradeoff(results: Results) -> Figure:
     for axis in axes[1]:
         axis.set_xlabel("false alarms per million values")
     for row in axes:
-        row[0].set_ylabel("median delay, values (above the line: missed)")
+        row[0].set_ylabel("median delay, values")
     _legend(figure, [one for one in CANDIDATES if one.name in results.found])
     return figure
 

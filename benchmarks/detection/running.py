@@ -74,8 +74,8 @@ def environment(peer: str) -> Path:
     return python
 
 
-def run_peer(tasks: Sequence[Task]) -> list[Answer]:
-    """Tasks of one candidate, those that were answered before not again."""
+def run_peer(tasks: Sequence[Task], *, kept_only: bool = False) -> list[Answer | None]:
+    """Tasks of one candidate, those that were answered before not again; `kept_only`: None for all others."""
     if not tasks:
         return []
     candidate = tasks[0].candidate
@@ -83,14 +83,17 @@ def run_peer(tasks: Sequence[Task]) -> list[Answer]:
     code = [script.read_bytes(), (PEERS / "protocol.py").read_bytes(), _pins(candidate.peer)]
     kept = [CACHE / "detection" / f"{_digest(*code, _content(task))}.json" for task in tasks]
     missing = [(task, path) for task, path in zip(tasks, kept, strict=True) if not path.exists()]
-    if missing:
+    if missing and not kept_only:
         try:
             _work(environment(candidate.peer), script, missing)
         except RuntimeError as error:
             say(str(error))
             return [Answer([], str(error), {}) for _ in tasks]
-    answers = []
+    answers: list[Answer | None] = []
     for path in kept:
+        if not path.exists():
+            answers.append(None)
+            continue
         said, rest = read_answer(path)
         answers.append(Answer(said, rest.get("error", ""), rest["versions"]))
     return answers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,10 +84,20 @@ def on_set(candidate: Candidate, whole: RealSet) -> Iterator[Task]:
         yield Task(candidate, stream, job, tuple(n for n, _ in kept), True, real.row_s, real.pane, cut)
 
 
+@cache
+def _null(stream: str, seed: int) -> Sample:
+    return sample(stream, seed, RUN)
+
+
+@cache
+def _changed(stream: str, seed: int, rows: int) -> Sample:
+    return sample(stream, seed, rows)
+
+
 def _nulls(candidate: Candidate, stream: str, quick: bool) -> Task | None:
     total = candidate.nulls // (10 if quick else 1)
     rows = min(RUN, total)
-    runs = [sample(stream, SEED + i, RUN) for i in range(max(1, total // rows))]
+    runs = [_null(stream, SEED + i) for i in range(max(1, total // rows))]
     return _task(candidate, stream, [replace(run, values=run.values[:rows]) for run in runs])
 
 
@@ -98,7 +109,7 @@ def _changes(candidate: Candidate, stream: str, quick: bool) -> Task | None:
 def _moved(candidate: Candidate, stream: str, seed: int) -> Sample:
     """A run whose change has a random place in the candidate's windows, not always their beginning."""
     phase = candidate.phase if candidate.takes == "columns" else 1
-    run = sample(stream, seed, horizon(stream) + DUPLICATES_WITHIN + phase + 2 * PANE)
+    run = _changed(stream, seed, horizon(stream) + DUPLICATES_WITHIN + phase + 2 * PANE)
     assert run.change is not None
     drop = 0
     if run.row_s < MINUTE_S and run.change:  # a cycle goes on from its reference
