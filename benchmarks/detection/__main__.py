@@ -105,7 +105,9 @@ def _score(results: Results, task: Task, answer: Answer) -> None:
         results.errors.setdefault(name, {})[stream] = answer.error
     elif task.real:
         real = task.real
-        scored = on_real(answer.said, task.names, real.changes, real.within, real.controls)
+        # Who looks at windows only can't be earlier than their end.
+        within = real.within + (task.candidate.phase if task.candidate.window else 0)
+        scored = on_real(answer.said, task.names, real.changes, within, real.controls)
         results.real.setdefault(name, {})[stream] = scored
     elif task.job.changes[0] < 0:
         results.quiet.setdefault(name, {})[stream] = quiet(answer.said)

@@ -40,6 +40,11 @@ class Candidate:
     only: tuple[str, ...] = ()
     joint: bool = False
 
+    @property
+    def window(self) -> bool:
+        """Whether it judges windows of `phase` rows, one after the other."""
+        return bool(self.peer) and self.takes == "columns"
+
 
 OURS = (
     Candidate("driftbus, undivided", "", "undivided", "`false_alarms_per_week: null`, panes of 32", nulls=2_000_000),
