@@ -27,7 +27,7 @@ def main() -> int:
     """Run, keep, print and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detection", description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of the real sets; without it only simulated streams run")
-    parser.add_argument("--quick", action="store_true", help="some streams, a tenth of the values: about 5 minutes")
+    parser.add_argument("--quick", action="store_true", help="some streams, a tenth of the values; prints only")
     parser.add_argument("--only", default="", metavar="NAME", help="candidates with NAME in their name")
     parser.add_argument("--jobs", type=int, default=2, help="peers that run at the same time (default 2)")
     parser.add_argument("--kept", action="store_true", help="of peers only what earlier runs answered")

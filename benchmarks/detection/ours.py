@@ -63,7 +63,7 @@ def settings_for(
 
 def profile_of(columns: Mapping[str, Values], *, ordered: bool = False) -> Profile:
     """The reference: float columns are numeric (NaN is null), integer columns are codes of categories (-1 is null)."""
-    data = {name: _data(values) for name, values in columns.items()}
+    data = {name: data_of(values) for name, values in columns.items()}
     return build_profile("benchmark", "features", data, ordered=ordered)
 
 
@@ -76,13 +76,15 @@ def panes_of(profile: Profile, columns: Mapping[str, Values], pane: int = PANE) 
         yield np.bincount(cells[start : start + pane].ravel(), minlength=layout.total).astype(np.int64)
 
 
-def detect(profile: Profile, columns: Mapping[str, Values], settings: Settings, pane: int = PANE) -> list[Said]:
-    """What a fresh group says of a stream; volume, which is not simulated, is left out."""
+def detect(
+    profile: Profile, columns: Mapping[str, Values], settings: Settings, pane: int = PANE, first: int = 0
+) -> list[Said]:
+    """What a fresh group says of a stream; volume, which is not simulated, is left out. `first` is the first tick."""
     group = GroupDetector(profile, settings)
     return [
         Said((tick + 1) * pane, transition)
         for tick, counts in enumerate(panes_of(profile, columns, pane))
-        for transition in group.update(tick, counts, pane)
+        for transition in group.update(first + tick, counts, pane)
         if transition.aspect != "volume"
     ]
 
@@ -129,7 +131,8 @@ def score(said: Sequence[Said], change: int | None, pane: int = PANE) -> Outcome
     )
 
 
-def _data(values: Values) -> NumericData | CategoryData:
+def data_of(values: Values) -> NumericData | CategoryData:
+    """Reference rows as profiles are made from."""
     if values.dtype.kind == "f":
         return NumericData(np.asarray(values, np.float64), ~np.isnan(values))
     return CategoryData([None if code < 0 else str(code) for code in values.tolist()])
