@@ -141,7 +141,7 @@ def _changes_seen(seen: OnReal, controls: int) -> str:
 
 
 def _per_thousand(seen: OnReal) -> str:
-    return number(round(seen.rate, 3))
+    return "n/a" if math.isnan(seen.rate) else number(round(seen.rate, 3))
 
 
 def _absent(results: Results, candidate: Candidate, stream: str) -> str:

@@ -131,7 +131,7 @@ def _real(results: Results) -> Figure:
             pair = [results.real[one.name].get(name + suffix) for suffix in ("", SHUFFLED)]
             colour = style(one)[0]
             for seen, face in zip(pair, (colour, "none"), strict=True):
-                if seen:
+                if seen and seen.rows:
                     axis.plot(max(0.001, seen.rate), row, "o", color=colour, markerfacecolor=face, ms=4.5)
         axis.set(xscale="log", title=name.replace("_", "\n"), xlim=(0.0006, 40))
         axis.set_xticks([0.001, 0.1, 10], ["0", ".1", "10"])

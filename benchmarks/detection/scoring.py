@@ -125,7 +125,9 @@ class OnReal:
 
     @property
     def rate(self) -> float:
-        """Episodes per thousand rows and column."""
+        """Episodes per thousand rows and column; NaN when there was no full window."""
+        if not self.rows:
+            return math.nan
         return self.episodes / (self.rows * self.columns) * 1e3
 
 
