@@ -112,6 +112,8 @@ def _explained(a: FileArguments, monitor: str) -> list[tuple[str, str]]:
     """The same for the page, with what each is for."""
     return [
         (f"driftbus replay {a.data} --reference {a.reference} --out events.jsonl", "gives the events, one a line"),
+        ("driftbus explain ID --events events.jsonl", "tells one incident at a terminal"),
+        (f"driftbus backtest {a.data} --reference {a.reference}", "says how large a drift is found how fast"),
         (
             f"driftbus profile {a.reference} --monitor {monitor} --publish",
             "makes it the reference of a live monitor",
