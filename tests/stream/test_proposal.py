@@ -69,6 +69,12 @@ def test_identities() -> None:
     ]
 
 
+def test_free_text_is_watched_and_codes_that_never_repeat_are_not() -> None:
+    prose = column("review", [f"number {i} came late and was sent back" for i in range(N)])
+    proposal = propose([prose, unique("token")])
+    assert (proposal.categorical, [choice.field for choice in proposal.ignore]) == (["review"], ["token"])
+
+
 def test_scores_predictions_labels_versions() -> None:
     columns = [
         number("y_pred_proba", [i / N for i in range(N)]),
