@@ -179,6 +179,10 @@ class AdwinBank:
         """Variance that a mean of n values has, times n: with autocorrelation more than that of a value."""
         return float(long_run_variance(self._scales, self._static, score, self._window, self._rules, n, self._steps))
 
+    def forget(self, score: int) -> None:
+        """Another detector has reported a change of a score: it is not learned as noise."""
+        longrun.forget_blocks(self._scales, score)
+
     def variances(self, n: float, out: NDArray[np.float64]) -> None:
         """Write `variance` of means of n values of every score, float64[s]."""
         long_run_variances(self._scales, self._static, self._window, self._rules, n, self._steps, out)

@@ -110,6 +110,7 @@ class CusumBank:
         last, previous, half = self._ticks[i, int(side)].tolist()
         statistic = float(self._sums[i, int(side)])
         self._sums[i] = 0.0
+        self._bank.forget(i)
         return AdwinAlarm(
             score=i,
             statistic=statistic,

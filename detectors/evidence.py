@@ -54,6 +54,7 @@ class Evidences:
 
     Attributes:
         sequential: numbers of the detectors that watch scores and tell change points.
+        comparing: those that compare with the stream's past; cusum repeats itself while the reference is far.
     """
 
     def __init__(
@@ -71,6 +72,8 @@ class Evidences:
         self._sums = tuple(sums)
         after = len(detector_names(settings)) - len(self._sums)
         self.sequential = (ADWIN, *range(after, after + len(self._sums)))
+        names = detector_names(settings)
+        self.comparing = tuple(number for number in self.sequential if names[number] != "cusum")
         self._columns = table.first.size
         n = np.maximum(table.ref_n, 1.0)
         self.reference_mean: NDArray[np.float64] = table.ref_sum / n

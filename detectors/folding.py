@@ -78,7 +78,7 @@ class Folding:
         A score that has alarmed in the episode has forgotten what was before, so a plausible one will do.
         A window of the index looks back too far.
         """
-        if evidence.detector not in self._evidences.sequential:
+        if evidence.detector not in self._evidences.comparing:
             return False
         start = evidence.since_high if self._book.shift[evidence.score] else evidence.since_low
         return start > self._book.told_tick(number)
