@@ -176,6 +176,7 @@ class GroupJudge:
         self._detector = None if self._given is None else GroupDetector(self._given, plan.settings)
         self.last_tick = -1
         self._first_tick = -1
+        self._skewed: set[tuple[str, str]] = set()
 
     @property
     def layout(self) -> Layout:
@@ -220,12 +221,14 @@ class GroupJudge:
             self._marks.state(),
             self._learned.state(),
             self._first_tick,
+            [list(key) for key in sorted(self._skewed)],
         ]
 
     @classmethod
     def restored(cls, plan: MonitorPlan, stream: StreamPlan, group: Group, state: list[Any]) -> GroupJudge:
         judge = cls(plan, stream, group)
-        judge.last_tick, detector, marks, learned, judge._first_tick = state
+        judge.last_tick, detector, marks, learned, judge._first_tick, skewed = state
+        judge._skewed = {(column, aspect) for column, aspect in skewed}
         judge._marks = OffsetMarks.restored(marks)
         judge._learned = GroupPane.restored(learned, stream.shape)
         if detector is not None:
@@ -252,8 +255,16 @@ class GroupJudge:
         """Named skew when the reference is training data and the change reaches back to the group's first rows."""
         if self._stream.profile.learned_until_ms is not None or self._given is None or t.aspect not in _OF_VALUES:
             return t
+        key = (t.column, t.aspect)
+        if t.status == "opened":  # decided once for the episode
+            self._skewed.discard(key)
+            if self._at_once(t):
+                self._skewed.add(key)
+        return replace(t, nature="skew") if key in self._skewed else t
+
+    def _at_once(self, t: Transition) -> bool:
         at_once = t.since_tick - self._first_tick <= max(1, (t.opened_tick - self._first_tick) // 4)
-        return replace(t, nature="skew") if t.since_low_tick <= self._first_tick and at_once else t
+        return t.since_low_tick <= self._first_tick and at_once
 
 
 def event_of(
