@@ -51,7 +51,7 @@ class Settings:
     divisor: float = 1.0
     delta_location: float = 0.002
     delta_spread: float = 0.0005
-    delta_skew: float = 0.0002
+    delta_skew: float = 5e-6
     delta_share: float = 0.005
     delta_season: float = 0.0002
     season: bool = True
