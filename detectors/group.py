@@ -19,6 +19,7 @@ from driftbus.detectors.episodes import SEVERITIES, EpisodeBook, Evidence, OpenE
 from driftbus.detectors.evidence import Evidences, detector_names, distances_on, sums_on
 from driftbus.detectors.folding import Folding
 from driftbus.detectors.histogram import Illustrator, Picture
+from driftbus.detectors.joint import JointWatch, reference_of
 from driftbus.detectors.longrun import LongRun
 from driftbus.detectors.nulls import LAWS, STATIC
 from driftbus.detectors.profile import Profile
@@ -109,6 +110,8 @@ class GroupDetector:
         self._illustrator = Illustrator(
             profile, table, settings.psi_bins, shown, self._windows, self._index, columns + scores if more else 0
         )
+        relations = reference_of(profile) if settings.relations else None
+        self._joint = None if relations is None else JointWatch(relations, settings)
         self._tick = np.full(1, -1, np.int64)
         self._n = np.zeros(channels.size)
         self._sums = np.zeros(int(channels.sum()))
@@ -128,7 +131,7 @@ class GroupDetector:
 
         Returns:
             Episodes that opened, escalated, changed or closed: volume first, then the other watches, then in
-            the order of the columns.
+            the order of the columns, then relations between them.
 
         Raises:
             ValueError: the tick does not increase.
@@ -178,15 +181,19 @@ class GroupDetector:
                     evidence = self._evidences.of_distance(tick, number, int(window), int(column))
                     found.setdefault(2 * int(column), []).append(evidence)
         held = self._clock.held(tick, found.keys(), self._index.open) if self._clock is not None else ()
-        return transitions + [self._illustrator.illustrated(t) for t in self._folding.fold(tick, found, held)]
+        transitions += [self._illustrator.illustrated(t) for t in self._folding.fold(tick, found, held)]
+        if self._joint is not None and sketches is not None:
+            transitions += self._joint.update(tick, sketches.sample.cells)
+        return transitions
 
     def open_episodes(self) -> list[OpenEpisode]:
-        """The open episodes: volume first, then the other watches, then in the order of the columns."""
+        """The open episodes: volume first, then the other watches, then the columns, then relations."""
         volume = []
         if self._volume.severity:
             severity, opened, since = self._volume.severity, self._volume.opened_tick, self._volume.since_tick
             volume.append(OpenEpisode("", "volume", SEVERITIES[severity], "volume", 0.0, opened, since))
-        return volume + self._watches.open_episodes() + self._book.open_episodes()
+        relations = self._joint.book.open_episodes() if self._joint is not None else []
+        return volume + self._watches.open_episodes() + self._book.open_episodes() + relations
 
     def picture(self, column: str, aspect: str, what: str, since: int) -> Picture:
         """What an open episode looks like now, see `driftbus.detectors.histogram.Illustrator.picture`."""
@@ -242,6 +249,7 @@ class GroupDetector:
             *self._cumulated.items(),
             *self._watches.parts(),
             *((("season", self._clock),) if self._clock is not None else ()),
+            *([("joint", self._joint)] if self._joint is not None else []),
         )  # fmt: skip
 
     def _set_floor(self) -> None:

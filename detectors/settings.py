@@ -45,6 +45,9 @@ class Settings:
         range: whether leaving the reference's range raises an alarm on every numeric column.
         volume_alpha: level of one hour's judgement of the rate of records.
         watch_alpha: level of one look at distinct values or at repeated ids.
+        relations: whether relations between columns are watched.
+        relation_windows: sampled rows in the windows they are judged in, ascending.
+        relation_alpha: level of one judgement of all pairs, of all columns together, of the reconstruction.
     """
 
     pane_ms: int
@@ -79,6 +82,9 @@ class Settings:
     watch_alpha: float = 1e-6
     detectors: tuple[str, ...] = ("adwin", "psi")
     cusum_rate: float = 1e-7
+    relations: bool = True
+    relation_windows: tuple[int, ...] = (1_000, 5_000)
+    relation_alpha: float = 1e-6
 
     @classmethod
     def from_config(cls, config: DetectionConfig, columns: int, pane_ms: int) -> Settings:

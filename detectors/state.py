@@ -15,7 +15,7 @@ from driftbus.schemas.errors import StateError
 
 _MAGIC = b"DBST"
 _VERSION = 2
-_DTYPES = ("<f8", "<i8", "|b1")
+_DTYPES = ("<f8", "<i8", "|b1", "|u1")
 _REMEDY = (
     "Delete the monitor's record from the state topic to have it rebuilt from the summaries, "
     "or go back to the configuration, profile and version that wrote it"
@@ -28,7 +28,7 @@ def pack(kind: str, fingerprint: str, arrays: Mapping[str, NDArray[Any]]) -> byt
     Args:
         kind: what the state is of.
         fingerprint: of everything that the state's meaning depends on.
-        arrays: name → float64, int64 or bool array.
+        arrays: name → float64, int64, bool or uint8 array.
     """
     body = bytearray(struct.pack("<H", len(arrays)))
     for name in sorted(arrays):

@@ -45,6 +45,7 @@ class Transition:
         detail: what can only be said in words, "" for nothing.
         curve: index of the column's latest short windows, at most 32, oldest first.
         distances: between the histogram's samples, by name.
+        among: columns that matter most where it is about several, the first the most.
     """
 
     column: str
@@ -73,6 +74,7 @@ class Transition:
     curve: tuple[float, ...] = ()
     distances: Mapping[str, float] = field(default_factory=dict, hash=False)
     detail: str = ""
+    among: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
