@@ -91,7 +91,7 @@ def correlations(z: NDArray[np.float64], first: NDArray[np.int64], second: NDArr
     """float64[p], mean products of scores over the rows in which both have a value (a score that is not 0)."""
     product, squares = np.zeros((2, z.shape[1], z.shape[1]))
     if (z != 0.0).all():
-        _products(z, product)
+        sum_products(z, product)
         squares[...] = np.diag(product)[:, None]
     else:
         _products_of_present(z, product, squares)
@@ -114,7 +114,8 @@ def _artanh(r: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @kernel
-def _products(z: NDArray[np.float64], product: NDArray[np.float64]) -> None:
+def sum_products(z: NDArray[np.float64], product: NDArray[np.float64]) -> None:
+    """Add z_a z_b of float64[n, s] rows to the upper triangle of float64[s, s]."""
     for i in range(z.shape[0]):
         for a in range(z.shape[1]):
             x = z[i, a]

@@ -20,7 +20,7 @@ from scipy.special import ndtr, ndtri
 
 from driftbus.detectors import longrun
 from driftbus.detectors.copula import Scale, scale_of, scored, scores
-from driftbus.detectors.correlation import Correlations, correlations_of, effect
+from driftbus.detectors.correlation import Correlations, correlations_of, effect, sum_products
 from driftbus.detectors.haar import Haar
 from driftbus.detectors.multivariate import KernelTest, features, kernel_test, mean_features
 from driftbus.detectors.profile import Profile
@@ -34,6 +34,7 @@ _PARTS = 8
 _SCALES = 12
 _MOVED_LEVEL = 1e-3
 _LEAST = 4.0
+_FITS_KEPT = 16
 _GRID = 40
 _NAMED = 3
 
@@ -71,19 +72,21 @@ class Reference:
     rows: int
     static: NDArray[np.float64]
     whole: _Fit = field(init=False)
-    _last: tuple[bytes, _Fit] | None = None
+    _fits: dict[bytes, _Fit] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.whole = self._fitted(np.zeros(self.z.shape[1], np.bool_))
 
     def without(self, left_out: NDArray[np.bool_]) -> _Fit:
-        """The same with series left out; the latest answer is kept."""
+        """The same with series left out; a few answers are kept."""
         if not left_out.any():
             return self.whole
         key = left_out.tobytes()
-        if self._last is None or self._last[0] != key:
-            self._last = key, self._fitted(left_out)
-        return self._last[1]
+        if key not in self._fits:
+            if len(self._fits) >= _FITS_KEPT:
+                self._fits.pop(next(iter(self._fits)))
+            self._fits[key] = self._fitted(left_out)
+        return self._fits[key]
 
     def _fitted(self, left_out: NDArray[np.bool_]) -> _Fit:
         z = np.where(left_out, 0.0, self.z)
@@ -137,6 +140,7 @@ class JointWatch:
         pairs, series = reference.pairs, reference.scale.at.size
         self._levels = np.zeros((max(self._sizes), series), np.uint8)
         self._ticks = np.zeros(max(self._sizes), np.int64)
+        self._moved = np.zeros((len(self._sizes), series), np.bool_)
         self._seen = np.zeros(2, np.int64)  # rows so far, and those of blocks that are learned
         self._variances = np.concatenate([pairs.influence, np.ones(1 + series)])
         self._scales = np.zeros((self._variances.size, _SCALES, longrun.FIELDS))
@@ -184,20 +188,26 @@ class JointWatch:
         for w, n in enumerate(self._sizes):
             step = max(1, n // _PARTS)
             if after >= n and after // step > before // step:
-                transitions += self.book.fold(tick, w, self._judge(tick, n))
+                transitions += self.book.fold(tick, w, self._judge(tick, w, n))
         if any(t.status == "opened" for t in transitions):
             self._forget_blocks()
         return transitions
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The state, by name."""
-        own = {"levels": self._levels, "ticks": self._ticks, "seen": self._seen, "scales": self._scales}
+        own: dict[str, NDArray[Any]] = {
+            "levels": self._levels,
+            "ticks": self._ticks,
+            "seen": self._seen,
+            "scales": self._scales,
+            "moved": self._moved,
+        }
         return own | {f"haar_{k}": v for k, v in self._haar.arrays().items()} | self.book.arrays()
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take a state that `arrays` gave."""
         self._levels, self._ticks, self._seen = arrays["levels"], arrays["ticks"], arrays["seen"]
-        self._scales = arrays["scales"]
+        self._scales, self._moved = arrays["scales"], arrays["moved"]
         self._haar.restore({k: arrays[f"haar_{k}"] for k in self._haar.arrays()})
         self.book.restore(arrays)
 
@@ -209,20 +219,21 @@ class JointWatch:
         """The latest n rows are a block: its sums on the reference's scale."""
         reference, pairs = self._reference, self._reference.pairs
         z = scored(self._latest(n)[0], reference.table)
-        square = (z * z).sum(axis=0)
-        product = (z.T @ z)[pairs.first, pairs.second]
-        influence = product - 0.5 * pairs.r * (square[pairs.first] + square[pairs.second])
+        product = np.zeros((z.shape[1], z.shape[1]))
+        sum_products(z, product)
+        square = np.diag(product)
+        influence = product[pairs.first, pairs.second] - 0.5 * pairs.r * (square[pairs.first] + square[pairs.second])
         rebuilt = reference.whole.rebuilt
         error = rebuilt.scores(z).sum() if rebuilt else 0.0
         _learn(self._scales, float(n), np.concatenate([influence, [error], z.sum(axis=0)]), self._variances)
-        self._haar.learn(float(n), reference.whole.test.residuals(z).sum(axis=0))
+        self._haar.learn(float(n), reference.whole.test.residual_sum(z))
 
     def _forget_blocks(self) -> None:
         for i in range(self._variances.size):
             longrun.forget_blocks(self._scales, i)
         self._haar.forget_blocks()
 
-    def _judge(self, tick: int, n: int) -> Judgement:
+    def _judge(self, tick: int, w: int, n: int) -> Judgement:
         reference, pairs = self._reference, self._reference.pairs
         levels, ticks = self._latest(n)
         inflation, short = np.empty((2, self._variances.size))
@@ -249,15 +260,24 @@ class JointWatch:
                 float(size[0]), float(size[1]), float(pairs.r[p]), float(r[p]), *_start(rows[:, None], ticks, tick),
             )  # fmt: skip
         judgement = Judgement(n, pairs.rows, int(ticks[0]), signs, known)
-        if (~moved).sum() >= 2:
+        # a fit without some series is worth its time only if they stay away
+        if (~moved).sum() >= 2 and (not moved.any() or np.array_equal(moved, self._moved[w])):
             fit = reference.without(moved)
-            judgement.joint = self._together(z, n, fit, moved, ticks, tick)
+            judgement.joint = self._together(z, w, n, fit, moved, ticks, tick)
             if fit.rebuilt is not None:
                 judgement.rebuilt = self._rebuilt(z, n, fit.rebuilt, float(inflation[pairs.r.size]), ticks, tick)
+        self._moved[w] = moved
         return judgement
 
     def _together(
-        self, z: NDArray[np.float64], n: int, fit: _Fit, moved: NDArray[np.bool_], ticks: NDArray[np.int64], tick: int
+        self,
+        z: NDArray[np.float64],
+        w: int,
+        n: int,
+        fit: _Fit,
+        moved: NDArray[np.bool_],
+        ticks: NDArray[np.int64],
+        tick: int,
     ) -> Sign:
         test, rows = fit.test, self._reference.rows
         design, freedom = self._haar.design(float(n))
@@ -269,9 +289,9 @@ class JointWatch:
             t, threshold, test.p_value(t, learned), max(0.0, beyond) * scale, max(0.0, beyond - 2 * spread) * scale,
             None, None, int(ticks[0]), int(ticks[0]), tick, base=test.expected,
         )  # fmt: skip
-        if t > threshold:
+        if t > threshold and self.book.may_open_joint(w):
             phi = features(z, test.frequencies)
-            sign.since, sign.low, sign.high = _start((phi - test.mean) @ test.whiten, ticks, tick)
+            sign.since, sign.low, sign.high = _start(np.einsum("ij,jk->ik", phi - test.mean, test.whiten), ticks, tick)
             sign.among = self._contributors(z, moved, t, scale)
         return sign
 

@@ -76,8 +76,8 @@ class KernelTest:
             mean: float64[m], its mean features.
             scale: D (1/N + 1/R) + 1/M.
         """
-        d = (mean - self.mean) @ self.whiten
-        return float(d @ d) / scale
+        d = np.einsum("i,ij->j", mean - self.mean, self.whiten)
+        return float((d * d).sum()) / scale
 
     @property
     def expected(self) -> float:
@@ -103,11 +103,13 @@ class KernelTest:
         for _ in range(60):
             middle = 0.5 * (low + high)
             low, high = (middle, high) if weighted_chi2_tail(self.weights, middle) > alpha else (low, middle)
-        return high * self._heavier
+        return float(high * self._heavier)
 
-    def residuals(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        """float64[n, k], whitened features of rows without what the margins explain."""
-        return (features(z, self.frequencies) - self.mean - _margins(z) @ self.residual) @ self.whiten
+    def residual_sum(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """float64[k], sum over float64[n, s] rows of whitened features without what the margins explain."""
+        beyond = z.shape[0] * (mean_features(z, self.frequencies) - self.mean)
+        beyond -= np.einsum("i,ij->j", _margins(z).sum(axis=0), self.residual)
+        return np.asarray(np.einsum("i,ij->j", beyond, self.whiten))
 
 
 def kernel_test(z: NDArray[np.float64], seed: int) -> KernelTest:
@@ -139,15 +141,15 @@ def kernel_test(z: NDArray[np.float64], seed: int) -> KernelTest:
 def features(z: NDArray[np.float64], frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
     """float64[n, m], (cos w'z, sin w'z) of float64[n, s] scores."""
     phi = np.empty((z.shape[0], 2 * frequencies.shape[1]))
-    _fourier(z @ (frequencies / (2 * np.pi)), phi)
+    _fourier(z, frequencies / (2 * np.pi), phi)
     return phi
 
 
 def mean_features(z: NDArray[np.float64], frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
     """float64[m], the mean of `features`."""
-    total, phi = np.zeros(2 * frequencies.shape[1]), np.empty((1, 2 * frequencies.shape[1]))
-    _fourier_sum(z @ (frequencies / (2 * np.pi)), phi, total)
-    return total / z.shape[0]
+    total, phi = np.zeros(2 * frequencies.shape[1]), np.empty(2 * frequencies.shape[1])
+    _fourier_sum(z, frequencies / (2 * np.pi), phi, total)
+    return np.asarray(total / z.shape[0])
 
 
 def weighted_chi2_tail(weights: NDArray[np.float64], x: float) -> float:
@@ -169,32 +171,40 @@ def weighted_chi2_tail(weights: NDArray[np.float64], x: float) -> float:
 
 
 def _margins(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.hstack([z, z * z - (z * z).mean(axis=0) if z.shape[0] > 1 else z * z])
+    return np.hstack([z, z * z - (z != 0.0)])
 
 
 @kernel
-def _turn(turns: NDArray[np.float64], phi: NDArray[np.float64]) -> None:
+def _turn(row: NDArray[np.float64], turns: NDArray[np.float64], phi: NDArray[np.float64]) -> None:
     # cos and sin of whole turns by their series on [-1/2, 1/2], to 4e-9: the library's cost four times as much
-    m = turns.size
+    m = turns.shape[1]
     for k in range(m):
-        y = turns[k] - np.floor(turns[k] + 0.5)
+        phi[k] = 0.0
+    for s in range(row.size):
+        x = row[s]
+        for k in range(m):
+            phi[k] += x * turns[s, k]
+    for k in range(m):
+        y = phi[k] - np.floor(phi[k] + 0.5)
         t = y * y
-        c = s = 0.0
+        cosine = sine = 0.0
         for j in range(_TERMS):
-            c = c * t + _COSINE[j]
-            s = s * t + _SINE[j]
-        phi[k], phi[m + k] = c, s * y
+            cosine = cosine * t + _COSINE[j]
+            sine = sine * t + _SINE[j]
+        phi[k], phi[m + k] = cosine, sine * y
 
 
 @kernel
-def _fourier(turns: NDArray[np.float64], phi: NDArray[np.float64]) -> None:
-    for i in range(turns.shape[0]):
-        _turn(turns[i], phi[i])
+def _fourier(z: NDArray[np.float64], turns: NDArray[np.float64], phi: NDArray[np.float64]) -> None:
+    for i in range(z.shape[0]):
+        _turn(z[i], turns, phi[i])
 
 
 @kernel
-def _fourier_sum(turns: NDArray[np.float64], phi: NDArray[np.float64], total: NDArray[np.float64]) -> None:
-    for i in range(turns.shape[0]):
-        _turn(turns[i], phi[0])
+def _fourier_sum(
+    z: NDArray[np.float64], turns: NDArray[np.float64], phi: NDArray[np.float64], total: NDArray[np.float64]
+) -> None:
+    for i in range(z.shape[0]):
+        _turn(z[i], turns, phi)
         for k in range(total.size):
-            total[k] += phi[0, k]
+            total[k] += phi[k]

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbus.detectors.copula import scores
+from driftbus.schemas.kernel import kernel
 
 EXPLAINED = 0.7
 """Share of the reference that the components explain: more leave less to rebuild badly, fewer share less."""
@@ -68,8 +69,9 @@ def principal(z: NDArray[np.float64], k: int) -> NDArray[np.float64]:
 
 def errors(z: NDArray[np.float64], components: NDArray[np.float64]) -> NDArray[np.float64]:
     """float64[n], squared distance of rows to the space of the components."""
-    rest = z - (z @ components) @ components.T
-    return np.asarray((rest * rest).sum(axis=1))
+    error = np.empty(z.shape[0])
+    _errors(z, components, np.empty(z.shape[1]), error)
+    return error
 
 
 def _enough(z: NDArray[np.float64]) -> int:
@@ -78,3 +80,20 @@ def _enough(z: NDArray[np.float64]) -> int:
     share = np.cumsum(values) / max(float(values.sum()), 1e-300)
     varying = int((z != 0.0).any(axis=0).sum())
     return min(int(np.searchsorted(share, EXPLAINED)) + 1, varying - 1)
+
+
+@kernel
+def _errors(
+    z: NDArray[np.float64], components: NDArray[np.float64], rest: NDArray[np.float64], error: NDArray[np.float64]
+) -> None:
+    for i in range(z.shape[0]):
+        rest[:] = z[i]
+        for k in range(components.shape[1]):
+            along = 0.0
+            for s in range(rest.size):
+                along += z[i, s] * components[s, k]
+            for s in range(rest.size):
+                rest[s] -= along * components[s, k]
+        error[i] = 0.0
+        for s in range(rest.size):
+            error[i] += rest[s] * rest[s]

@@ -106,6 +106,10 @@ class RelationBook:
         """bool[p + 2]."""
         return np.asarray(self._fields[:, _SEVERITY] > 0)
 
+    def may_open_joint(self, window: int) -> bool:
+        """Whether another alarm of the columns together would be told."""
+        return bool(self._held[window, 0]) and not self.is_open[: self._joint + 1].any()
+
     def fold(self, tick: int, window: int, judgement: Judgement) -> list[Transition]:
         """The transitions that a window's judgement makes."""
         told = []

@@ -103,6 +103,7 @@ class Settings:
             range=config.range,
             detectors=tuple(sorted(set(config.detectors))),
             season=config.season.kind != "none",
+            relations=config.relations,
         )
 
     def fingerprint(self) -> str:

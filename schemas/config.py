@@ -213,6 +213,9 @@ class DetectionConfig(_Model):
         "segments beyond only among all rows",
     )
     range: bool = Field(default=False, description="alarm when values leave the reference's range")
+    relations: bool = Field(
+        default=True, description="watch what is between columns, where the profile holds sampled rows"
+    )
     sample_rows: int = Field(
         default=64,
         ge=0,

@@ -231,6 +231,8 @@ def build_plans(
         streams = tuple(s for p in plans.values() for s in p.streams if s.monitor == name)
         # every column is judged once for all rows and once for each segment field
         columns = sum(len(s.profile.columns) * (1 + len(s.segments)) for s in streams)
+        if monitor.detection.relations:  # what is between the columns counts as one more
+            columns += sum(s.profile.sample is not None for s in streams)
         settings = Settings.from_config(monitor.detection, columns, config.pane_ms(name))
         identity = fingerprint(
             [

@@ -21,20 +21,25 @@ _WHAT = {
     "volume": "the number of rows an hour has gone {}",
     "duplicates": "ids come more than once, their share has gone {}",
     "freshness": "records come late, the delay has gone {}",
+    "correlation": "the correlation has gone {}",
+    "joint": "the columns no longer belong together as they did",
+    "reconstruction": "what the columns share has changed, the error of rebuilding rows has gone {}",
 }
 _SCORED = frozenset({"shift", "spread", "shape"})
 _AHEAD = "records claim to have happened after Kafka received them, their share has gone up"
-_FORMS = {"share": "{:.2%}", "score": "{:+.2f}σ", "rows": "{:,.0f}", "ms": "{:,.0f} ms"}
-_DIGITS = {"share": 4, "score": 2, "rows": 0, "ms": 0}
-_COUNTED = {"volume": "rows", "distinct": "rows", "freshness": "ms"}
+_FORMS = {"share": "{:.2%}", "score": "{:+.2f}σ", "rows": "{:,.0f}", "ms": "{:,.0f} ms", "r": "{:+.2f}"}
+_DIGITS = {"share": 4, "score": 2, "rows": 0, "ms": 0, "r": 2}
+_COUNTED = {"volume": "rows", "distinct": "rows", "freshness": "ms", "correlation": "r"}
 _PROCESSES = frozenset({"volume", "duplicates", "freshness"})
 """Aspects that have no reference among the rows of the profile."""
 
 
 def unit_of(t: Transition, column: ColumnProfile | None) -> str:
-    """How a value is to be read: ``share``, ``score`` (in standard deviations of the reference), ``rows`` or ``ms``."""
+    """How a value is to be read: ``share``, ``score`` (in standard deviations of the reference), ``rows``, ``ms``, ``r``."""
     if t.what in _COUNTED:
         return "share" if t.what == "freshness" and t.direction == "down" else _COUNTED[t.what]
+    if t.what == "reconstruction":
+        return "score"
     scored = column is not None and column.kind == "numeric" and column.bins > 2 and t.what in _SCORED
     return "score" if scored else "share"
 
@@ -63,6 +68,8 @@ def sentence(t: Transition, column: ColumnProfile | None, names: Sequence[str]) 
         # rounded first and with zero added, or a tiny negative number would read -0.00
         values = (_FORMS[unit].format(round(v, _DIGITS[unit]) + 0.0) for v in (t.reference_value, t.current_value))
         text += f", {' → '.join(values)}"
+    if t.among:
+        text += f", most of all {', '.join(t.among)}"
     if names:
         text += f" (among them {', '.join(repr(name) for name in names[:3])})"
     return f"{text}; {t.severity}, {t.detector} {t.statistic:.3g} against {t.threshold:.3g}"
