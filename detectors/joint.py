@@ -35,6 +35,7 @@ _SCALES = 12
 _MOVED_LEVEL = 1e-3
 _LEAST = 4.0
 _FITS_KEPT = 16
+_LEAST_VALUES = 20
 _GRID = 40
 _NAMED = 3
 
@@ -74,7 +75,11 @@ class Reference:
     whole: _Fit = field(init=False)
     _fits: dict[bytes, _Fit] = field(default_factory=dict)
 
+    coarse: NDArray[np.bool_] = field(init=False)
+
     def __post_init__(self) -> None:
+        # ranks of few values move with the shares of the values, which is no relation: columns together are of many
+        self.coarse = np.array([np.unique(column).size < _LEAST_VALUES for column in self.z.T])
         self.whole = self._fitted(np.zeros(self.z.shape[1], np.bool_))
 
     def without(self, left_out: NDArray[np.bool_]) -> _Fit:
@@ -90,7 +95,11 @@ class Reference:
 
     def _fitted(self, left_out: NDArray[np.bool_]) -> _Fit:
         z = np.where(left_out, 0.0, self.z)
-        return _Fit(kernel_test(z, self.seed), reconstruction(z))
+        return _Fit(kernel_test(self.fine(z), self.seed), reconstruction(z))
+
+    def fine(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """float64[n, s], scores without those of series of few values."""
+        return np.where(self.coarse, 0.0, z)
 
 
 @lru_cache(maxsize=64)
@@ -226,7 +235,7 @@ class JointWatch:
         rebuilt = reference.whole.rebuilt
         error = rebuilt.scores(z).sum() if rebuilt else 0.0
         _learn(self._scales, float(n), np.concatenate([influence, [error], z.sum(axis=0)]), self._variances)
-        self._haar.learn(float(n), reference.whole.test.residual_sum(z))
+        self._haar.learn(float(n), reference.whole.test.residual_sum(reference.fine(z)))
 
     def _forget_blocks(self) -> None:
         for i in range(self._variances.size):
@@ -252,18 +261,21 @@ class JointWatch:
         error = pairs.standard_error(n, inflation[: pairs.r.size], reference.rows)
         statistic = np.where(known, pairs.statistic(r, n, inflation[: pairs.r.size], reference.rows), 0.0)
         signs = {}
-        for p in np.flatnonzero(known & ((statistic > self._z_threshold) | self.book.is_open[: pairs.r.size])).tolist():
+        top = int(np.argmax(statistic)) if statistic.size else -1
+        wanted = (statistic > self._z_threshold) | self.book.is_open[: pairs.r.size] | (np.arange(r.size) == top)
+        for p in np.flatnonzero(known & wanted).tolist():
             size = effect(np.array([r[p], pairs.bounded(r, error)[p]]), pairs.r[[p, p]])
             rows = z[:, pairs.first[p]] * z[:, pairs.second[p]] - pairs.r[p]
             signs[p] = Sign(
                 float(statistic[p]), self._z_threshold, min(1.0, 2 * r.size * float(ndtr(-statistic[p]))),
                 float(size[0]), float(size[1]), float(pairs.r[p]), float(r[p]), *_start(rows[:, None], ticks, tick),
             )  # fmt: skip
-        judgement = Judgement(n, pairs.rows, int(ticks[0]), signs, known)
+        judgement = Judgement(n, pairs.rows, int(ticks[0]), signs, known, strongest=signs.get(top))
         # a fit without some series is worth its time only if they stay away
         if (~moved).sum() >= 2 and (not moved.any() or np.array_equal(moved, self._moved[w])):
             fit = reference.without(moved)
-            judgement.joint = self._together(z, w, n, fit, moved, ticks, tick)
+            if (~(moved | reference.coarse)).sum() >= 2:
+                judgement.joint = self._together(reference.fine(z), w, n, fit, moved, ticks, tick)
             if fit.rebuilt is not None:
                 judgement.rebuilt = self._rebuilt(z, n, fit.rebuilt, float(inflation[pairs.r.size]), ticks, tick)
         self._moved[w] = moved
@@ -326,10 +338,10 @@ class JointWatch:
     ) -> tuple[str, ...]:
         """Columns without which the statistic would be smallest, the largest first."""
         reference, drops = self._reference, []
-        for s in np.flatnonzero(~moved).tolist():
+        for s in np.flatnonzero(~(moved | reference.coarse)).tolist():
             left_out = moved.copy()
             left_out[s] = True
-            test = kernel_test(np.where(left_out, 0.0, reference.z), reference.seed)
+            test = kernel_test(reference.fine(np.where(left_out, 0.0, reference.z)), reference.seed)
             mean = mean_features(np.where(left_out, 0.0, z), test.frequencies)
             drops.append((test.statistic(mean, scale) - test.expected, s))
         names = [reference.scale.series[s].name for _, s in sorted(drops)[:_NAMED]]

@@ -72,6 +72,7 @@ class Judgement:
         pairs: pair → sign, of those that alarm or are open.
         known: bool[p], pairs whose columns are as the reference has them.
         joint, rebuilt: of all columns; None when too few are as the reference has them.
+        strongest: of the pair with the largest statistic.
     """
 
     n: int
@@ -81,6 +82,7 @@ class Judgement:
     known: NDArray[np.bool_]
     joint: Sign | None = None
     rebuilt: Sign | None = None
+    strongest: Sign | None = None
 
 
 class RelationBook:

@@ -291,7 +291,7 @@ def event_of(
         plan.fingerprint, profile_id, str(t.opened_tick * pane_ms),
     )  # fmt: skip
     known = names or {}
-    column = stream.profile.column(t.column) if t.column else None
+    column = stream.profile.column(t.column) if t.column and t.aspect != "relation" else None
     return DriftEvent(
         id=_hash(episode, t.status, t.severity, *([str(tick)] if t.status == "changed" else [])),
         episode_id=episode,

@@ -35,7 +35,7 @@ _PROCESSES = frozenset({"volume", "duplicates", "freshness"})
 
 
 def unit_of(t: Transition, column: ColumnProfile | None) -> str:
-    """How a value is to be read: ``share``, ``score`` (in standard deviations of the reference), ``rows``, ``ms``, ``r``."""
+    """How a value is to be read: ``share``, ``score`` (in standard deviations), ``rows``, ``ms``, ``r``."""
     if t.what in _COUNTED:
         return "share" if t.what == "freshness" and t.direction == "down" else _COUNTED[t.what]
     if t.what == "reconstruction":

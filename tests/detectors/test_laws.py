@@ -22,6 +22,7 @@ from driftbus.detectors.distancebank import LEAST, DistanceBank
 from driftbus.detectors.duplicates import DuplicatesWatch
 from driftbus.detectors.freshness import FreshnessWatch
 from driftbus.detectors.group import GroupDetector
+from driftbus.detectors.joint import JointWatch, Reference, reference_of
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.psi import PsiBank
 from driftbus.detectors.settings import Settings
@@ -229,6 +230,23 @@ class Summed:
         self.variances.restore({name: arrays[f"variances_{name}"] for name in self.variances.arrays()})
 
 
+@lru_cache
+def related() -> Reference:
+    """A reference of three columns that belong together."""
+    rows = np.random.default_rng(3).standard_normal((600, 3)).cumsum(axis=1)
+    found = reference_of(profile_of({f"c{i}": rows[:, i] for i in range(3)}))
+    assert found is not None
+    return found
+
+
+def cells_near(x: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """Eight sampled rows of three columns of 64 bins, made of two numbers."""
+    rows = np.outer(np.sin(np.arange(1.0, 9.0) * (1 + x[0])), [1.0, 1.0, -1.0]) + np.sin(
+        np.arange(24).reshape(8, 3) * x[1]
+    )
+    return np.clip(np.round(33 + 15 * rows), 1, 64).astype(np.uint16)
+
+
 # Whatever keeps state stands here: its name (a detector's as in the configuration), how one is made, how it is fed
 # with two values a pane. `test_the_battery_is_complete` tells what was forgotten.
 PARTS: dict[str, tuple[Callable[[], Part], Callable[..., object]]] = {
@@ -246,6 +264,10 @@ PARTS: dict[str, tuple[Callable[[], Part], Callable[..., object]]] = {
     "windows": (
         lambda: SlidingWindows((10, 50), np.array([1, 1])),
         lambda part, i, x: (part.update(i, np.array([1.0, i % 3]), x), part.judged.tolist(), part.sums.tolist()),
+    ),
+    "relations": (
+        lambda: JointWatch(related(), Settings(pane_ms=1_000, relation_windows=(64, 160), relation_alpha=0.05)),
+        lambda part, i, x: part.update(i, cells_near(x)),
     ),
     "volume": (lambda: VolumeWatch(3_600_000, 1e-6), lambda part, i, x: part.update(i * 2, int(100 * abs(x[0])))),
     "cardinality": (
