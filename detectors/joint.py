@@ -361,7 +361,7 @@ def _start(rows: NDArray[np.float64], ticks: NDArray[np.int64], tick: int) -> tu
 @kernel
 def _learn(scales: NDArray[np.float64], n: float, totals: NDArray[np.float64], variances: NDArray[np.float64]) -> None:
     for i in range(totals.size):
-        longrun.learn(scales, i, n, totals[i], variances[i])
+        longrun.learn(scales, i, n, totals[i], variances[i], False)
 
 
 @kernel
