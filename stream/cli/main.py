@@ -27,12 +27,12 @@ FINE, NO, USAGE, UNREACHABLE, CRASHED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _ORDER = (
     "demo",
     "replay",
+    "backtest",
     "init",
     "check",
     "profile",
     "topics",
     "run",
-    "doctor",
     "explain",
     "retrain",
     "dlq",
@@ -74,6 +74,7 @@ def group() -> None:
       driftbus demo                                     see it work, without Kafka
       driftbus replay new.csv --reference train.csv     try it on two files
       driftbus init --bootstrap HOST:9092 --topic T     begin with a topic of your own
+      driftbus explain                                  what has happened, and since when
 
     \b
     Exit codes: 0 fine; 1 the answer is no; 2 usage or configuration;
