@@ -94,8 +94,8 @@ class Reference:
         return self._fits[key]
 
     def _fitted(self, left_out: NDArray[np.bool_]) -> _Fit:
-        z = np.where(left_out, 0.0, self.z)
-        return _Fit(kernel_test(self.fine(z), self.seed), reconstruction(z))
+        z = self.fine(np.where(left_out, 0.0, self.z))
+        return _Fit(kernel_test(z, self.seed), reconstruction(z))
 
     def fine(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """float64[n, s], scores without those of series of few values."""
@@ -233,9 +233,10 @@ class JointWatch:
         square = np.diag(product)
         influence = product[pairs.first, pairs.second] - 0.5 * pairs.r * (square[pairs.first] + square[pairs.second])
         rebuilt = reference.whole.rebuilt
-        error = rebuilt.scores(z).sum() if rebuilt else 0.0
+        error = rebuilt.scores(reference.fine(z)).sum() if rebuilt else 0.0
         _learn(self._scales, float(n), np.concatenate([influence, [error], z.sum(axis=0)]), self._variances)
-        self._haar.learn(float(n), reference.whole.test.residual_sum(reference.fine(z)))
+        if reference.whole.test.expected > 0:  # else there is no joint test: all series have few values
+            self._haar.learn(float(n), reference.whole.test.residual_sum(reference.fine(z)))
 
     def _forget_blocks(self) -> None:
         for i in range(self._variances.size):
@@ -274,8 +275,9 @@ class JointWatch:
         # a fit without some series is worth its time only if they stay away
         if (~moved).sum() >= 2 and (not moved.any() or np.array_equal(moved, self._moved[w])):
             fit = reference.without(moved)
+            z = reference.fine(z)
             if (~(moved | reference.coarse)).sum() >= 2:
-                judgement.joint = self._together(reference.fine(z), w, n, fit, moved, ticks, tick)
+                judgement.joint = self._together(z, w, n, fit, moved, ticks, tick)
             if fit.rebuilt is not None:
                 judgement.rebuilt = self._rebuilt(z, n, fit.rebuilt, float(inflation[pairs.r.size]), ticks, tick)
         self._moved[w] = moved

@@ -86,8 +86,9 @@ class KernelTest:
 
     @property
     def freedom(self) -> float:
-        """Degrees of freedom of independent rows (Satterthwaite)."""
-        return float(self.weights.sum() ** 2 / (self.weights**2).sum())
+        """Degrees of freedom of independent rows (Satterthwaite); 1 where nothing varies."""
+        squares = float((self.weights**2).sum())
+        return float(self.weights.sum()) ** 2 / squares if squares > 0 else 1.0
 
     def p_value(self, t: float, freedom: float | None = None) -> float:
         """Probability of T or more without drift; with `freedom`, where autocorrelation loads few directions."""

@@ -9,6 +9,8 @@ outliers count once; its window mean is compared with the reference's:
 
 Source: NannyML's multivariate drift detection by PCA reconstruction error (docs.nannyml.com, "Data
 Reconstruction with PCA"). Known bias: blind where columns share nothing, and inside the components.
+Columns of few values take no part: where little is shared, halves of the reference have other components, and
+the errors of few values depend on them.
 """
 
 from __future__ import annotations

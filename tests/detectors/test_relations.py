@@ -292,6 +292,15 @@ class TestLaws:
         assert pack("joint", "x", again.arrays()) == written
 
 
+def test_columns_of_few_values_alone_are_watched_in_pairs() -> None:
+    rng = np.random.default_rng(31)
+    rows = rng.integers(0, 3, (9_000, 3)).astype(float)
+    same = rows.copy()
+    same[4_000:, 1] = same[4_000:, 0]
+    assert said(rows[:2_000], rows[2_000:]) == []  # this seed's components of the halves differ by much
+    assert {t.column for _, t in said(rows[:2_000], same[2_000:])} >= {"c0 × c1"}
+
+
 def _ranked(x: Rows) -> Rows:
     z = ndtri(np.clip((np.apply_along_axis(rankdata, 0, x) - 0.5) / len(x), 1 / 256, 1 - 1 / 256))
     return np.asarray((z - z.mean(axis=0)) / z.std(axis=0))
