@@ -25,10 +25,15 @@ NO_DELAY = np.iinfo(np.int64).min
 """The delay of a row that has none."""
 
 _NEVER = np.uint64(0xFFFFFFFFFFFFFFFF)
+_HIGH = np.uint64(0xFFFFFFFF00000000)
 
 
 class Sampler:
     """Takes the sketches of rows.
+
+    A row's hash is that of its id and event time, so that the same events give the same sample however
+    they are spread over partitions; of rows that share both, what is in them decides. The id alone would
+    choose the same returning ids in every pane. A row without an id has the hash of topic, partition and offset.
 
     Args:
         counter: of the same profile.
@@ -63,7 +68,11 @@ class Sampler:
         chosen, keys = np.zeros((entries, k), np.int64), np.full((entries, k), _NEVER)
         ids, times = np.full((entries, k), _NEVER), np.zeros((entries, k), np.int64)
         filled, buckets = np.zeros((entries, 2), np.int64), np.zeros((entries, DELAY_BINS), np.int64)
-        _sample_rows(np.uint64(seed), offsets, entry, delays, limits, keys, chosen, filled, buckets)
+        _sample_rows(
+            np.uint64(seed), offsets, entry, delays, limits, self._id_row, block.time_ms.view(np.uint64),
+            block.text_hash, block.text_status, block.numeric.view(np.uint64), block.numeric_status,
+            *self._counter.rows, keys, chosen, filled, buckets,
+        )  # fmt: skip
         if self._id_row >= 0:
             _sample_ids(
                 block.text_hash[self._id_row], block.text_status[self._id_row], entry, limits, ids, times, filled
@@ -108,12 +117,41 @@ def _limits(known: Sketches | None, k: int) -> tuple[int, int]:
 
 
 @leaf_kernel
+def _content(
+    i: int,
+    hashes: NDArray[np.uint64],
+    status: NDArray[np.uint8],
+    numbers: NDArray[np.uint64],
+    number_status: NDArray[np.uint8],
+    numeric: NDArray[np.int64],
+    categorical: NDArray[np.int64],
+) -> np.uint64:
+    """Hash of a row's values in the columns of the profile, 32 bits."""
+    h = np.uint64(0)
+    for r in numeric:
+        known = number_status[r, i] == PRESENT
+        h = scatter(h ^ (numbers[r, i] if known else np.uint64(number_status[r, i])))
+    for r in categorical:
+        known = status[r, i] == PRESENT
+        h = scatter(h ^ (hashes[r, i] if known else np.uint64(status[r, i])))
+    return h >> np.uint64(32)
+
+
+@leaf_kernel
 def _sample_rows(
     seed: np.uint64,
     offsets: NDArray[np.int64],
     entry: NDArray[np.int64],
     delays: NDArray[np.int64],
     limits: NDArray[np.uint64],
+    id_row: int,
+    times: NDArray[np.uint64],
+    hashes: NDArray[np.uint64],
+    status: NDArray[np.uint8],
+    numbers: NDArray[np.uint64],
+    number_status: NDArray[np.uint8],
+    numeric: NDArray[np.int64],
+    categorical: NDArray[np.int64],
     keys: NDArray[np.uint64],
     chosen: NDArray[np.int64],
     filled: NDArray[np.int64],
@@ -127,9 +165,17 @@ def _sample_rows(
         delay = delays[i]
         if delay != NO_DELAY:
             buckets[e, _bucket(delay)] += 1
-        h = scatter(seed ^ np.uint64(offsets[i]))
-        if h > limits[e, 0]:
+        identified = id_row >= 0 and status[id_row, i] == PRESENT
+        if identified:
+            h = scatter(hashes[id_row, i] ^ scatter(times[i])) & _HIGH
+        else:
+            h = scatter(seed ^ np.uint64(offsets[i]))
+        if h > limits[e, 0] or (filled[e, 0] == k and h >= keys[e, 0]):
             continue
+        if identified:
+            h |= _content(i, hashes, status, numbers, number_status, numeric, categorical)
+            if h > limits[e, 0]:
+                continue
         if filled[e, 0] < k:
             # slot 0 holds the largest
             place = filled[e, 0]

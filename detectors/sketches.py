@@ -79,7 +79,7 @@ def shape_of(profile: Profile, k: int) -> SketchShape:
 
 @dataclass(slots=True)
 class RowSample:
-    """The k rows with the smallest hashes of topic, partition and offset: a simple random sample.
+    """The k rows with the smallest hashes: a simple random sample, see `driftbus.detectors.sampling.Sampler`.
 
     Args:
         hashes: uint64[r], ascending.
@@ -107,7 +107,7 @@ class RowSample:
             return self if self.rows else other
         order = np.empty(min(k, self.rows + other.rows), np.int64)
         if not _merge_rows(self.hashes, other.hashes, order):
-            order = np.lexsort(self._keys(other))[:k]  # two rows of one hash: a matter of 2^64
+            order = np.lexsort(self._keys(other))[:k]  # two rows of one hash: an event that came twice
         return RowSample(
             np.concatenate((self.hashes, other.hashes))[order],
             np.concatenate((self.cells, other.cells))[order],

@@ -181,6 +181,11 @@ class Counter:
                 unseen.append((int(e), c.names[i], name, int(times[e, i, k])))
         return counts, unseen
 
+    @property
+    def rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of `Block.numeric` and of `Block.text_start` that are counted."""
+        return self._numeric.rows, self._categorical.rows
+
     def cells(
         self, block: Block, taken: NDArray[np.int64], marked: Sequence[int]
     ) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:

@@ -62,10 +62,10 @@ def block_of(rows: list[tuple[int, float | None, str | None, str | None]]) -> tu
     return block, np.array([row[0] for row in rows], np.int64)
 
 
-def sketches_of(rows: list, known: Sketches | None = None) -> Sketches:
+def sketches_of(rows: list, known: Sketches | None = None, seed: int = 7) -> Sketches:
     block, offsets = block_of(rows)
     delays = np.array([NO_DELAY if row[0] % 5 == 0 else 13 * row[0] - 40 for row in rows], np.int64)
-    return SAMPLER.sketch(block, 7, offsets, delays, np.zeros(len(rows), np.int64), [known])[0]
+    return SAMPLER.sketch(block, seed, offsets, delays, np.zeros(len(rows), np.int64), [known])[0]
 
 
 fields = st.tuples(
@@ -93,11 +93,45 @@ def test_rows_that_cannot_come_into_the_sample_are_passed_over_without_a_trace(r
     assert first.merged(sketches_of(rows[cut:], first)).packed() == sketches_of(rows).packed()
 
 
+def hash_of_row(row) -> int:
+    """Of id, event time (here always 0) and values; of the offset when there is no id."""
+    if row[3] is None:
+        return int(scatter(np.uint64(7) ^ np.uint64(row[0])))
+    content = np.uint64(0)
+    block, _ = block_of([row])
+    for status, value in (
+        *zip(block.numeric_status[:, 0], block.numeric.view(np.uint64)[:, 0], strict=True),
+        (block.text_status[0, 0], block.text_hash[0, 0]),
+    ):
+        content = scatter(content ^ (value if status == PRESENT else np.uint64(status)))
+    high = scatter(np.uint64(hash_bytes(row[3].encode())) ^ scatter(np.uint64(0)))
+    return int(high) >> 32 << 32 | int(content) >> 32
+
+
+@settings(max_examples=100, deadline=None)
+@given(logs)
+def test_rows_with_ids_give_one_sample_however_they_are_spread(rows) -> None:
+    rows = [(*row[:3], row[3] or "g") for row in rows]
+    parts = [sketches_of(rows[i::3], seed=i) for i in range(3)]  # b of a row depends on its offset, which stays
+    assert reduce(Sketches.merged, parts).sample.hashes.tolist() == sketches_of(rows).sample.hashes.tolist()
+    assert reduce(Sketches.merged, parts).packed() == sketches_of(rows).packed()
+
+
+def test_an_id_that_returns_is_not_always_in_the_sample() -> None:
+    hashes = set()
+    for hour in range(8):
+        block, offsets = block_of([(0, 1.5, "name 1", "a")])
+        block.time_ms[:] = hour
+        nothing = np.full(1, NO_DELAY)
+        hashes.add(int(SAMPLER.sketch(block, 7, offsets, nothing, np.zeros(1, np.int64), [None])[0].sample.hashes[0]))
+    assert len(hashes) == 8
+
+
 @settings(max_examples=100, deadline=None)
 @given(logs)
 def test_a_sample_is_what_sorting_all_rows_gives(rows) -> None:
     found = sketches_of(rows)
-    by_hash = sorted(rows, key=lambda row: int(scatter(np.uint64(7) ^ np.uint64(row[0]))))[:K]
+    by_hash = sorted(rows, key=hash_of_row)[:K]
     layout = PROFILE.layout()
     for i, row in enumerate(by_hash):
         counts, _ = COUNTER.count(block_of([row])[0], np.zeros(1, np.int64), 1)
