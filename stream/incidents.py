@@ -20,7 +20,7 @@ from driftbus.stream.case import Case, plain, restored
 from driftbus.stream.facts import Fact
 from driftbus.stream.plan import MonitorPlan
 from driftbus.stream.scene import Held, Scene, rank
-from driftbus.stream.story import Told, told
+from driftbus.stream.story import MOST_DRAWN, Told, told
 from driftbus.stream.triggers import Sealed, join_ranges
 
 HORIZON_PANES, MOST_HORIZON_PANES = 10, 1_000
@@ -45,6 +45,7 @@ class Lane:
         self._open: list[Case] = []
         self._versions: dict[tuple[str, str], tuple[int, int]] = {}
         self._touched: dict[str, str] = {}
+        self._escalated: set[str] = set()  # of the pane that is being told, so it is no state
 
     def queue(self, stream: str, tick: int, events: Sequence[DriftEvent], facts: Sequence[Fact]) -> None:
         """What a stream decided at a pane, and what it knew then."""
@@ -110,6 +111,7 @@ class Lane:
             case.columns.add((event.stream, event.column))
         self._touched[event.episode_id] = case.id
         known = case.held.pop(event.episode_id, None)
+        self._escalated |= {event.episode_id} if event.status == "escalated" else set()
         if event.status == "closed":
             case.rest.discard(event.episode_id)
             if known is not None:
@@ -161,7 +163,7 @@ class Lane:
     def _speak(self, now_ms: int) -> Iterator[Incident]:
         """At the end of a pane with events: what can't wait."""
         for case in list(self._open):
-            worse = rank(case.severity) > rank(case.said.partition(" ")[0])
+            worse = rank(case.severity) > rank(case.said.partition(" ")[0]) or self._led_by_escalated(case)
             if not case.said:
                 yield self._tell(case, "opened", now_ms)
             elif not case.is_over() and (worse or case.size >= 2 * case.grown):
@@ -169,6 +171,14 @@ class Lane:
             if case.is_over():
                 self._open.remove(case)
                 yield self._tell(case, "closed", now_ms)
+        self._escalated.clear()
+
+    def _led_by_escalated(self, case: Case) -> bool:
+        """Whether a member that has just escalated is among the first; of the others the next look tells."""
+        if self._escalated.isdisjoint(case.held):
+            return False
+        first = sorted(case.held.values(), key=Held.order)[:MOST_DRAWN]
+        return any(held.event.episode_id in self._escalated for held in first)
 
     def _look(self, now_ms: int) -> Iterator[Incident]:
         """At the ends of the horizon and its doublings: what has gathered since."""

@@ -203,6 +203,24 @@ def test_it_is_told_again_when_it_gets_worse_and_once_when_all_are_closed() -> N
     assert said[-1].members[0].closed_ms == 201 * PANE
 
 
+def test_a_member_that_escalates_is_told_at_once_though_the_incident_is_severe_already() -> None:
+    a, b = event("income", 100, severity="severe", effect=0.9), event("age", 100, severity="minor", effect=0.1)
+    worse = replace(b, id="x", status="escalated", severity="moderate", window_end_ms=151 * PANE)
+    told = Feed().all([a, b, worse])[-1]
+    assert (told.status, told.decided_ms // PANE, told.severity) == ("updated", 151, "severe")
+    assert [m.severity for m in told.members] == ["severe", "moderate"]
+
+
+def test_escalations_behind_the_first_members_wait_for_the_next_look() -> None:
+    first = [event("income", 100, segment=f"s={i}", severity="severe", effect=0.9) for i in range(10)]
+    last = [event("income", 100, segment=f"t={i}", severity="minor", effect=0.1) for i in range(300)]
+    worse = [
+        replace(e, id=f"{e.id}!", status="escalated", severity="moderate", window_end_ms=(200 + i) * PANE)
+        for i, e in enumerate(last)
+    ]
+    assert len(Feed().all([*first, *last, *worse], upto=1_000)) < 10
+
+
 def test_a_column_that_moves_again_is_told_without_a_page_and_keeps_its_beginning() -> None:
     first = event("income", 100, since=(97, 98, 99))
     again = replace(first, id="again", status="changed", since_low_ms=5_000, effect=0.9, window_end_ms=301 * PANE)
