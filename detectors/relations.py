@@ -4,7 +4,8 @@ A pair that shares a column with an open pair is part of its story and opens not
 the columns together while a pair is open. The columns together and the reconstruction open at the
 second of two alarms of a window in a row: a few rows far out in many columns look like a relation, until
 they are enough to show in each column. Closed when the shortest window's statistic is back within half
-of the way to its threshold.
+of the way to its threshold; longer windows still hold the past, so they open nothing of that story again
+before they begin after its end.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from driftbus.detectors.verdict import Transition
 
 ASPECT = "relation"
 
-_SEVERITY, _OPENED, _SINCE, _LOW, _HIGH, _WINDOW, _DIRECTION = range(7)
+_SEVERITY, _OPENED, _SINCE, _LOW, _HIGH, _WINDOW, _DIRECTION, _CLOSED = range(8)
 _DIRECTIONS = ("", "up", "down")
 _SHORTEST = 0
 
@@ -99,7 +100,7 @@ class RelationBook:
     ) -> None:
         self._names, self._columns, self._settings = names, columns, settings
         self._joint, self._rebuilt = len(names), len(names) + 1
-        self._fields = np.zeros((len(names) + 2, 7), np.int64)
+        self._fields = np.zeros((len(names) + 2, 8), np.int64)
         self._effect = np.zeros(len(names) + 2)
         self._held = np.zeros((len(settings.relation_windows), 2), np.bool_)
 
@@ -125,13 +126,16 @@ class RelationBook:
             elif window == _SHORTEST and sign.is_quiet:
                 told.append(self._tell(number, "closed", window, sign, judgement))
                 self._fields[number], self._effect[number] = 0, 0.0
+                self._fields[number, _CLOSED] = tick + 1
         for number in sorted(judgement.pairs, key=lambda p: (-judgement.pairs[p].statistic, p)):
             sign = judgement.pairs[number]
-            if sign.is_alarm and sign.effect >= self._settings.psi_min and self._is_news(number):
+            enough = sign.is_alarm and sign.effect >= self._settings.psi_min
+            if enough and self._is_news(number) and not self._is_past(number, window, judgement):
                 told.append(self._open(number, tick, window, sign, judgement))
         for number, sign in ((self._joint, judgement.joint), (self._rebuilt, judgement.rebuilt)):
             alarm, slot = sign is not None and sign.is_alarm, number - self._joint
-            if sign is not None and alarm and self._held[window, slot] and not self.is_open[: number + 1].any():
+            again = alarm and self._held[window, slot] and not self.is_open[: number + 1].any()
+            if sign is not None and again and not self._is_past(number, window, judgement):
                 told.append(self._open(number, tick, window, sign, judgement))
             self._held[window, slot] = alarm
         return told
@@ -163,12 +167,21 @@ class RelationBook:
         mine = set(self._columns[number])
         return not any(mine & set(self._columns[p]) for p in np.flatnonzero(self.is_open[: self._joint]).tolist())
 
+    def _is_past(self, number: int, window: int, judgement: Judgement) -> bool:
+        """Whether a longer window holds rows of a story that is over."""
+        if number < self._joint:
+            mine = set(self._columns[number])
+            story = [p for p, columns in enumerate(self._columns) if mine & set(columns)]
+        else:
+            story = list(range(number + 1))
+        return window != _SHORTEST and judgement.start < int(self._fields[story, _CLOSED].max())
+
     def _open(self, number: int, tick: int, window: int, sign: Sign, judgement: Judgement) -> Transition:
         direction = 0
         if sign.reference is not None and sign.current is not None:
             direction = 1 if sign.current > sign.reference else 2
         severity = self._settings.severity(sign.effect)
-        self._fields[number] = severity, tick, sign.since, sign.low, sign.high, window, direction
+        self._fields[number, :_CLOSED] = severity, tick, sign.since, sign.low, sign.high, window, direction
         self._effect[number] = sign.effect
         return self._tell(number, "opened", window, sign, judgement)
 

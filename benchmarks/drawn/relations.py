@@ -58,9 +58,9 @@ def _draw(
     right.axvspan(_CHANGE, _BACK, color=REFERENCE, alpha=0.18, lw=0)
     right.plot(rows, [s.statistic for s in signs], color=CURRENT, label="statistic")
     right.plot(rows, [s.threshold for s in signs], color=LIMIT, ls="--", label="threshold")
-    for row, t in told:
-        if t.what == what and t.status == "opened":
-            right.plot(row, t.statistic, "o", color=ALARM, ms=4, label="alarm")
+    opened = [(row, t.statistic) for row, t in told if t.what == what and t.status == "opened"]
+    if opened:
+        right.plot(*zip(*opened, strict=True), "o", color=ALARM, ms=4, label="opened")
     right.set(xlabel="row", title="window of 1,000; shaded: changed")
     right.legend(loc="upper right")
     return figure

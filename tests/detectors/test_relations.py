@@ -191,6 +191,7 @@ class TestWhatIsFound:
         told = said(correlated(rng, 10_000, 0.0), stream)
         (row, opened), (back, closed) = told[0], told[-1]
         assert {t.column for _, t in told} == {"c0 × c1"}
+        assert [t.status for _, t in told if t.status in ("opened", "closed")] == ["opened", "closed"], "told twice"
         assert (opened.status, opened.aspect, opened.what, opened.direction) == (
             "opened",
             "relation",
