@@ -22,6 +22,7 @@ _PURE, _MIXED = 1_000, 10_000
 _KNOWN = 8
 _TOLD = 5
 _NUMBERS = frozenset({"int", "long", "float", "double", "boolean", "union", "decimal"})
+_VECTORS = frozenset({"array", "union"})
 _TEXTS = _NUMBERS | {"string", "enum", "uuid"}
 
 Fields = Mapping[str, str]
@@ -68,7 +69,7 @@ def compare(old: Fields, new: Fields, watched: Mapping[str, str]) -> SchemaChang
 
     Args:
         old, new: the fields.
-        watched: path → ``numeric`` or ``text``, how a field is read; "" for one that has only to be there.
+        watched: path → ``numeric``, ``text`` or ``vector``, how a field is read; "" for one that has only to be there.
     """
 
     def order(path: str) -> tuple[bool, str]:
@@ -89,6 +90,8 @@ def readable(kind: str, use: str) -> bool:
     base = kind.rstrip("?")
     if not use:
         return True
+    if use == "vector":
+        return base in _VECTORS
     is_time = base.startswith(("date", "time", "local-time"))
     return base in (_NUMBERS if use == "numeric" else _TEXTS) or is_time
 

@@ -24,6 +24,9 @@ class Projection:
     A key of any map is also named by the map's path and the key (``features.age``). Of two
     maps with the key of a bare name, the later one in the record counts.
 
+    ``emb[length]``, ``emb[norm]`` and ``emb[0]`` to ``emb[7]`` are numbers derived from an array of
+    floats or doubles: see `driftbus.schemas.vectorparts`.
+
     Args:
         numeric: paths read as float64. Booleans become 0 and 1, decimals the nearest double (a few
             ulp off beyond 53 bits), dates, times of day and timestamps milliseconds.

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from driftbus.schemas.avsc import Node, WriterSchema, parse_schema
 from driftbus.schemas.hashing import hash_bytes
 
-FieldKind = Literal["numeric", "categorical", "time", "map_numeric", "map_text", "other"]
+FieldKind = Literal["numeric", "categorical", "time", "map_numeric", "map_text", "vector", "other"]
 
 MAX_FIELDS = 10_000
 """Fields that are listed; the rest of a larger schema is left out."""
@@ -24,7 +24,8 @@ class FieldType:
 
     Args:
         kind: what it can be watched as. ``time``: dates and timestamps; ``map_numeric`` and
-            ``map_text``: each key is a column of its own, known only from the data.
+            ``map_text``: each key is a column of its own, known only from the data. ``vector``: an
+            array of floats or doubles, see `driftbus.schemas.vectorparts`.
         avro: Avro's own word for its type, ``union`` for several.
         logical: logical type, "" if none.
         nullable: whether null is allowed, for itself or a record around it.
@@ -112,4 +113,8 @@ def _kind(node: Node) -> FieldKind:
         values = [_kind(branch) for branch in node.item.branches or (node.item,) if branch.kind != "null"]
         if values and values[0] in ("numeric", "categorical"):
             return "map_numeric" if values[0] == "numeric" else "map_text"
+    if node.kind == "array":
+        items = [branch.kind for branch in node.item.branches or (node.item,) if branch.kind != "null"]
+        if items in (["float"], ["double"]) and len(node.item.branches) != 1:
+            return "vector"
     return "other"

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from driftbus.schemas.events import DriftEvent, Hint
+from driftbus.schemas.vectorparts import split_name
 from driftbus.stream.plan import column_path
 from driftbus.stream.scene import Scene
 
@@ -54,7 +55,7 @@ def _schema_change(scene: Scene) -> Hint | None:
     first = changes[0]
     detail = first.message.partition("have come: ")[2].partition(";")[0] or first.message
     words = set(re.split(r"[\s,;]+", detail))
-    named = [c for s, c, _ in scene.watched() if s == first.stream and words & {c, _path(scene, s, c)}]
+    named = [c for s, c, _ in scene.watched() if s == first.stream and words & _names(scene, s, c)]
     return Hint("schema_change", f"The producer's schema changed: {detail}", tuple(named))
 
 
@@ -192,6 +193,13 @@ def _roles(scene: Scene) -> tuple[set[tuple[str, str]], set[tuple[str, str]], se
 def _path(scene: Scene, stream: str, column: str) -> str:
     plan = next(s for s in scene.plan.streams if s.stream == stream)
     return column_path(scene.plan.config.streams[stream], plan.profile.column(column))
+
+
+def _names(scene: Scene, stream: str, column: str) -> set[str]:
+    """What a column may be called in a schema: by itself, by its path, by the embedding that it is a part of."""
+    path = _path(scene, stream, column)
+    part = split_name(path)
+    return {column, path, part[0] if part else path}
 
 
 def _topic(scene: Scene, stream: str) -> str:

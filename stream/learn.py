@@ -22,8 +22,10 @@ from driftbus.schemas.columns import INVALID, MISSING_TIME, NULL, PRESENT, Block
 from driftbus.schemas.config import LearnConfig, SeasonConfig
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.hashing import hash_bytes, scattered
+from driftbus.schemas.vectorparts import derived_names
 from driftbus.stream.files.prose import reads_like_prose, text_data
 from driftbus.stream.files.survey import Data, reason_to_leave_out
+from driftbus.stream.files.vectors import is_embedding, vector_data
 from driftbus.stream.sample import Sample, sample_of
 
 _NEVER = np.iinfo(np.int64).min
@@ -38,6 +40,7 @@ class LearnPlan:
         names: path → column name, for all candidates.
         roles: path → role; what is not named is a feature.
         text: paths of free text; others are recognised.
+        vectors: path → column name of fields that may be embeddings; their parts are numbers of the projection.
         projection: the candidates, the id and the fields of `where`.
         id: path of the id, "" for none.
         where: (path, text) that a record must have.
@@ -58,6 +61,7 @@ class LearnPlan:
     lateness_ms: int
     season: SeasonConfig = field(default_factory=SeasonConfig)
     text: tuple[str, ...] = ()
+    vectors: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -293,4 +297,8 @@ class Learner:
                 if path in self._plan.text or (reason_to_leave_out(name, found[name]) and reads_like_prose(words)):
                     derived |= text_data(name, words, invalid)
                     del found[name]
+        for path, name in self._plan.vectors.items():
+            rows = [self._plan.projection.numeric.index(part) for part in derived_names(path)]
+            if is_embedding(sample.numeric[rows[0]], sample.numeric_status[rows[0]]):
+                derived |= vector_data(name, zip(sample.numeric[rows], sample.numeric_status[rows], strict=True))
         return {name: data for name, data in found.items() if not reason_to_leave_out(name, data)} | derived

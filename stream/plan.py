@@ -16,6 +16,8 @@ from driftbus.schemas.columns import Projection
 from driftbus.schemas.config import Config, LimitsConfig, MonitorConfig, StreamConfig
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.textparts import NUMBERS, WORD, derived_columns
+from driftbus.schemas.vectorparts import PARTS, split_name
+from driftbus.schemas.vectorparts import derived_columns as derived_of_vectors
 
 MAX_PART_BYTES = 8 << 20
 """Ranges are cut before a part could become larger: profiles of hundreds of columns have large entries."""
@@ -49,7 +51,7 @@ class StreamPlan:
         version: row of the version among the topic's strings, -1 for none.
         segments: (field, row among the topic's strings).
         where: (row among the topic's strings, text that it must have).
-        watched: path of each field that is read → ``numeric``, ``text``, or "" for the event time.
+        watched: path of each field that is read → ``numeric``, ``text``, ``vector``, or "" for the event time.
     """
 
     monitor: str
@@ -138,7 +140,11 @@ def column_path(stream: StreamConfig, column: ColumnProfile) -> str:
 
 
 def _path_of(stream: StreamConfig, name: str) -> str:
-    return next((path for path, renamed in stream.rename.items() if renamed == name), name)
+    for path, renamed in stream.rename.items():
+        if renamed == name:
+            return path
+    part = split_name(name)
+    return f"{_path_of(stream, part[0])}[{PARTS[part[1]]}]" if part else name
 
 
 @dataclass(slots=True)
@@ -298,6 +304,7 @@ def _topic_plan(
                 fix="raise it, or list columns under ignore and make the profile again",
             )
         paths = [(c.kind, column_path(own, c)) for c in profile.columns]
+        vectors = derived_of_vectors([path for _, path in paths])
         segments = config.monitors[monitor].segments if stream != "labels" else []
         counter = Counter(
             profile,
@@ -320,7 +327,8 @@ def _topic_plan(
             watched={
                 **({own.time: ""} if own.time else {}),
                 **{path: "text" for path in (own.id, own.version, *segments, *own.where) if path},
-                **{path: "numeric" if kind == "numeric" else "text" for kind, path in paths},
+                **{path: "numeric" if kind == "numeric" else "text" for kind, path in paths if path not in vectors},
+                **dict.fromkeys(vectors.values(), "vector"),
             },
             where=tuple((strings.row(path), text) for path, text in sorted(own.where.items())),
         )

@@ -20,6 +20,7 @@ from driftbus.schemas.errors import DecodeError
 from driftbus.schemas.fields import WriterFields, writer_fields
 from driftbus.schemas.framing import BY_FINGERPRINT, UNFRAMED, SchemaKey, group_by_schema, header_key
 from driftbus.schemas.hashing import PADDING, hash_bytes
+from driftbus.schemas.vectorparts import DIRECTIONS
 
 Headers = Sequence[tuple[str, bytes | None]]
 Rows = NDArray[np.int64]
@@ -278,6 +279,7 @@ class _Batch:
             self.fault_pc,
             self.fault_at,
             np.empty((3, DEPTH), np.int64),
+            np.empty(DIRECTIONS + 1),
         )
         if not failed:
             return rows[:0]

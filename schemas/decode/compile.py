@@ -19,13 +19,14 @@ from driftbus.schemas.columns import INVALID, NULL, Projection
 from driftbus.schemas.decode import opcodes as op
 from driftbus.schemas.errors import DecodeError
 from driftbus.schemas.hashing import hash_many
+from driftbus.schemas.vectorparts import PARTS, split_name
 
 LARGEST_PROGRAM = 1 << 20
 """Words; a schema that needs more is refused."""
 
-NUMBER, TEXT, TIME = "number", "text", "time"
+NUMBER, TEXT, TIME, VECTOR = "number", "text", "time", "vector"
 Target = tuple[str, int]
-"""What a value is wanted as, and its column."""
+"""What a value is wanted as, and its column; of a vector: which list of columns."""
 
 _RUNS = {
     (NUMBER, "double"): (op.DOUBLES, op.NULLABLE_DOUBLES),
@@ -53,6 +54,7 @@ _SKIPPED_RUNS = {
     "bytes": op.SKIP_BYTES,
     "boolean": op.SKIP_BOOLEANS,
 }
+_COORDINATES = {"float": 4, "double": 8}
 _FIXED_BYTES = {"null": 0, "float": 4, "double": 8}
 _UUID_TEXT_BYTES, _NUMBER_TEXT_BYTES = 40, 24
 
@@ -114,6 +116,7 @@ class _Compiler:
     routines: dict[int, int] = field(default_factory=dict)
     calls: list[tuple[int, Node]] = field(default_factory=list)
     sizes: dict[int, int | None] = field(default_factory=dict)
+    vectors: list[list[int]] = field(default_factory=list)
 
     def program(self) -> Program:
         self._plan()
@@ -131,7 +134,8 @@ class _Compiler:
         lists = ((NUMBER, self.projection.numeric), (TEXT, self.projection.strings))
         for kind, paths in lists:
             for column, path in enumerate(paths):
-                self.wanted.setdefault(path, []).append((kind, column))
+                if kind == TEXT or not self._part_of_vector(path, column):
+                    self.wanted.setdefault(path, []).append((kind, column))
         if self.projection.time:
             self.wanted.setdefault(self.projection.time, []).append((TIME, 0))
         for path in self.wanted:
@@ -143,6 +147,20 @@ class _Compiler:
         edges = Counter(id(child) for node in nodes(self.root) for child in _children(node))
         edges[id(self.root)] += 1
         self.shared = {place for place, count in edges.items() if count > 1}
+
+    def _part_of_vector(self, name: str, column: int) -> bool:
+        """Whether a name is a part of an embedding, which then wants it: all parts are read at once."""
+        part = split_name(name)
+        if part is None or _has_field(self.root, name.split(".")) or not _has_field(self.root, part[0].split(".")):
+            return False
+        targets = self.wanted.setdefault(part[0], [])
+        lists = [self.vectors[at] for kind, at in targets if kind == VECTOR]
+        if not lists or lists[-1][part[1]] >= 0:
+            targets.append((VECTOR, len(self.vectors)))
+            lists.append([-1] * len(PARTS))
+            self.vectors.append(lists[-1])
+        lists[-1][part[1]] = column
+        return True
 
     # Instructions
 
@@ -238,6 +256,8 @@ class _Compiler:
             self._number(node, column)
         elif kind == TEXT:
             self._text(node, column)
+        elif kind == VECTOR:
+            self._vector(node, column)
         else:
             self._time(node)
 
@@ -245,6 +265,10 @@ class _Compiler:
         kind, column = target
         if kind == TIME:
             self._emit(op.NO_TIME)
+        elif kind == VECTOR:
+            for each in self.vectors[column]:
+                if each >= 0:
+                    self._emit(op.NUMBER_STATUS, each, status)
         else:
             self._emit(op.NUMBER_STATUS if kind == NUMBER else op.TEXT_STATUS, column, status)
 
@@ -264,6 +288,14 @@ class _Compiler:
         else:
             self._status((NUMBER, column), INVALID)
             self._skip(node)
+
+    def _vector(self, node: Node, columns: int) -> None:
+        item = _coordinate(node)
+        if item is None:
+            self._status((VECTOR, columns), INVALID)
+            self._skip(node)
+        else:
+            self._emit(op.PROJECT, *item, *self.vectors[columns])
 
     def _text(self, node: Node, column: int) -> None:
         if node.kind == "string":
@@ -444,6 +476,17 @@ class _Compiler:
     def _least_size(self, node: Node) -> int:
         """A lower bound of a value's bytes."""
         return self._fixed_size(node) or (0 if node.kind in ("null", "record", "fixed") else 1)
+
+
+def _coordinate(node: Node) -> tuple[int, int] | None:
+    """(bytes of an item, branch of null or -1) of an array of floats or doubles; None of any other type."""
+    if node.kind != "array":
+        return None
+    kinds = [branch.kind for branch in node.item.branches] or [node.item.kind]
+    if len(kinds) == 2 and "null" in kinds:
+        size = _COORDINATES.get(kinds[1 - kinds.index("null")])
+        return None if size is None else (size, kinds.index("null"))
+    return (_COORDINATES[kinds[0]], -1) if len(kinds) == 1 and node.item.kind in _COORDINATES else None
 
 
 def _children(node: Node) -> list[Node]:

@@ -32,8 +32,10 @@ from driftbus.schemas.decode.reading import (
     write_long,
     write_uuid,
 )
+from driftbus.schemas.decode.vectors import read_vector
 from driftbus.schemas.hashing import hash_text, load_f32, load_f64, load_u64
 from driftbus.schemas.kernel import leaf_kernel
+from driftbus.schemas.vectorparts import PARTS as VECTOR_PARTS
 
 DEPTH = 256
 """Open arrays, maps and nested records of recursive types; deeper ones are refused."""
@@ -41,6 +43,7 @@ ITEMS = 100_000
 """Items without bytes of their own (``array<null>``) that one record may hold."""
 
 _RETURN, _LEFT, _END = 0, 1, 2
+_PARTS = len(VECTOR_PARTS)
 _MISSING = int(MISSING_TIME)
 _U = np.uint64
 
@@ -98,6 +101,7 @@ def run(
     fault_pc: NDArray[np.int64],
     fault_at: NDArray[np.int64],
     frames: NDArray[np.int64],
+    sums: NDArray[np.float64],
 ) -> int:
     """Decode text[starts[row] : ends[row]] for each of `rows` into their cells.
 
@@ -107,7 +111,7 @@ def run(
     Args:
         literals: where the program's literals stand in `text`.
         slots_at: where its slots stand; rows[i] uses `slots` of them from i * slots on.
-        frames: int64[3, DEPTH], room to work in.
+        frames, sums: int64[3, DEPTH] and float64[9], room to work in.
 
     Returns:
         How many records could not be read.
@@ -588,6 +592,13 @@ def run(
             elif instruction == op.RETURN:
                 depth -= 1
                 pc = as_int(frames[_RETURN, depth])
+            elif instruction == op.PROJECT:
+                after = read_vector(text, at, end, code, pc + 1, sums, row, numeric, numeric_status)
+                if after < 0:
+                    fault = -after
+                    break
+                at = after
+                pc += 3 + _PARTS
             elif instruction == op.MARK:
                 mark = at
                 pc += 1

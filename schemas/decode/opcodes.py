@@ -45,6 +45,7 @@ REWIND = 36  #                  go back to it
 JUMP = 37  #                    address
 CALL = 38  #                    address
 RETURN = 39
+PROJECT = 40  #                bytes of an item, branch of null or -1, a column or -1 for each part of an embedding
 
 UNFORMATTED = 3
 """Status of a text cell whose slot holds a double that Python has yet to write as text."""

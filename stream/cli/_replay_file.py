@@ -10,6 +10,7 @@ import click
 import driftbus
 from driftbus.schemas.config import Config, format_duration
 from driftbus.schemas.events import DriftEvent
+from driftbus.schemas.vectorparts import DIRECTIONS, derived_columns
 from driftbus.stream.cli._replaying import events_to, explain_steps, progress, say_result, speaker
 from driftbus.stream.cli._report import file_facts, file_ruler, writable, write_page
 from driftbus.stream.files.filetimes import when
@@ -93,6 +94,9 @@ def _introduction(file: FileReplay, a: FileArguments) -> list[str]:
     roles = [f"{column.role}: {column.name}" for column in columns if column.role != "feature"]
     if roles:
         lines.append(f"  read as   {' · '.join(roles)}")
+    embeddings = list(dict.fromkeys(derived_columns(column.name for column in columns).values()))
+    if embeddings:
+        lines.append(f"  embedding {', '.join(embeddings)}: by length, norm and {DIRECTIONS} projections each")
     if file.left_out:
         lines.append(f"  left out  {', '.join(f'{name} ({why})' for name, why in file.left_out)}")
     return [*lines, *(f"  note      {note}" for note in file.notes)]

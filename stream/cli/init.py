@@ -281,7 +281,12 @@ def _segment_lines(proposal: Proposal) -> Iterator[str]:
 
 
 def _feature_lines(proposal: Proposal) -> Iterator[str]:
-    for kind, names in (("numeric", proposal.numeric), ("categorical", proposal.categorical)):
+    listed = (
+        ("numeric", proposal.numeric),
+        ("categorical", proposal.categorical),
+        ("embedding", proposal.embeddings),
+    )
+    for kind, names in listed:
         if names:
             shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
             yield f"    # {len(names)} {kind} feature{'s' if len(names) != 1 else ''}: {shown}"
@@ -313,7 +318,7 @@ def _relative(schema: Path, out: Path) -> str:
 
 def _say(out: Path | None, monitor: str, proposal: Proposal, found: Sampled) -> None:
     mapped = ", ".join(f"{key}={choice.field}" for key, choice in proposal.mapped.items())
-    features = len(proposal.numeric) + len(proposal.categorical)
+    features = len(proposal.numeric) + len(proposal.categorical) + len(proposal.embeddings)
     click.echo(f"{monitor}: {mapped or 'no field mapped'}; {features} features", err=True)
     if found.versions > 1:
         click.echo(f"{found.versions} writer schemas were seen; the most frequent one was looked at", err=True)

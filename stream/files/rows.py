@@ -9,10 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from driftbus.schemas.columns import NULL, Block, Projection
+from driftbus.schemas.columns import INVALID, NULL, Block, Projection
 from driftbus.schemas.hashing import PADDING
+from driftbus.schemas.vectorparts import PARTS, split_name
 from driftbus.stream.files.cells import numbers, text_cells, texts
 from driftbus.stream.files.table import BATCH_ROWS, Table
+from driftbus.stream.files.vectors import is_vector, vector_cells
 
 
 def block_of(batch: Any, projection: Projection, time_ms: NDArray[np.int64], decimal_comma: bool = False) -> Block:
@@ -27,9 +29,16 @@ def block_of(batch: Any, projection: Projection, time_ms: NDArray[np.int64], dec
     n, have = batch.num_rows, set(batch.schema.names)
     values = np.zeros((len(projection.numeric), n))
     status = np.full((len(projection.numeric), n), NULL, np.uint8)
+    vectors: dict[str, tuple[NDArray[np.float64], NDArray[np.uint8]]] = {}
     for i, name in enumerate(projection.numeric):
+        part = split_name(name)
         if name in have:
             values[i], status[i] = numbers(_array(batch, name), decimal_comma)
+        elif part is not None and part[0] in have:
+            if part[0] not in vectors:
+                vectors[part[0]] = _vectors(_array(batch, part[0]))
+            cells, cell_status = vectors[part[0]]
+            values[i], status[i] = cells[part[1]], cell_status[part[1]]
     s = len(projection.strings)
     start, length = np.zeros((s, n), np.int64), np.zeros((s, n), np.int32)
     hashes, text_status = np.zeros((s, n), np.uint64), np.full((s, n), NULL, np.uint8)
@@ -57,7 +66,9 @@ def blocks_of(
             memory for one batch only.
         rows: most rows of a block.
     """
-    wanted = [name for name in dict.fromkeys((*projection.numeric, *projection.strings)) if name in table.names]
+    fields = [part[0] for name in projection.numeric if name not in table.names and (part := split_name(name))]
+    named = dict.fromkeys((*projection.numeric, *projection.strings, *fields))
+    wanted = [name for name in named if name in table.names]
     at = 0
     for batch in _batches(table, wanted or list(table.names[:1]), order, min(rows, BATCH_ROWS)):
         end = at + batch.num_rows
@@ -72,6 +83,14 @@ def _batches(table: Table, wanted: list[str], order: NDArray[np.int64] | None, r
     whole = table.read(wanted)
     for start in range(0, order.size, rows):
         yield whole.take(pa.array(order[start : start + rows]))
+
+
+def _vectors(array: Any) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """The columns of an embedding; what is no list of numbers is invalid."""
+    if is_vector(array.type):
+        return vector_cells(array)
+    valid = array.is_valid().to_numpy(zero_copy_only=False)
+    return np.zeros((len(PARTS), len(array))), np.tile(np.where(valid, INVALID, NULL).astype(np.uint8), (len(PARTS), 1))
 
 
 def _array(batch: Any, name: str) -> Any:

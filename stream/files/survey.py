@@ -19,6 +19,7 @@ from driftbus.schemas.errors import ConfigError
 from driftbus.stream.files.cells import is_number, is_text, numbers, pc, texts
 from driftbus.stream.files.prose import reads_like_prose, text_data
 from driftbus.stream.files.timecells import TimeForm, guess_time, times
+from driftbus.stream.files.vectors import is_embedding, is_vector, vector_cells, vector_data
 
 Data = NumericData | CategoryData
 
@@ -127,6 +128,9 @@ def survey(table: Any, wishes: Wishes, *, where: str, decimal_comma: bool = Fals
             continue
         if name == wishes.id or name in wishes.ignore:
             found.left_out.append((name, "id" if name == wishes.id else "ignored"))
+            continue
+        if is_vector(column.type):
+            _take_vectors(found, name, column)
             continue
         role = roles.get(name, "feature")
         looked = _look(name, column, role, name in wishes.categorical, decimal_comma)
@@ -241,6 +245,15 @@ def _look(name: str, column: Any, role: Role, categorical: bool, decimal_comma: 
         return _of_numbers(name, numeric) or numeric
     words = texts(column)
     return _of_texts(words) or CategoryData(np.array(words.to_pylist(), np.object_), role)
+
+
+def _take_vectors(found: Survey, name: str, column: Any) -> None:
+    values, status = vector_cells(column)
+    if is_embedding(values[0], status[0]):
+        found.data |= vector_data(name, zip(values, status, strict=True))
+    else:
+        empty = not (status[0] == PRESENT).any()
+        found.left_out.append((name, "empty" if empty else "lists of different lengths, or of one number"))
 
 
 def _is_prose(column: Any) -> bool:

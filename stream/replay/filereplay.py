@@ -13,6 +13,7 @@ from driftbus.detectors.seasons import HOUR_MS
 from driftbus.schemas.config import Config, KafkaConfig, LimitsConfig, MonitorConfig, StreamConfig, format_duration
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.textparts import derived_columns
+from driftbus.schemas.vectorparts import derived_columns as derived_of_vectors
 from driftbus.stream.files.filetimes import Timeline, evenly, nice_pane_ms, rate_per_s, read_times, sort_if_needed
 from driftbus.stream.files.rows import blocks_of
 from driftbus.stream.files.survey import Wishes, check_column, guessed_label
@@ -234,9 +235,9 @@ def _left_out(training: Training, table: Table, time: str) -> list[tuple[str, st
 
 
 def _fields_of(columns: Iterable[str]) -> set[str]:
-    """The columns, and the text fields that some of them are derived from."""
+    """The columns, and the texts and embeddings that some of them are derived from."""
     names = set(columns)
-    return names | {field for field, _ in derived_columns(names).values()}
+    return names | {field for field, _ in derived_columns(names).values()} | set(derived_of_vectors(names).values())
 
 
 def _watched(training: Training, table: Table, time: str, wishes: Wishes, left_out: list[tuple[str, str]]) -> set[str]:
@@ -249,7 +250,7 @@ def _watched(training: Training, table: Table, time: str, wishes: Wishes, left_o
         assert training.profile is not None
         return {column.name for column in training.profile.columns}
     data = training.survey.data
-    derived = derived_columns(data)
+    derived = {*derived_columns(data), *derived_of_vectors(data)}
     missing = [name for name in data if name not in table.names and name not in derived]
     labels = {
         name: "" if name == wishes.label else "?"

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from driftbus.schemas.fields import FieldType
 from driftbus.stream.files.prose import reads_like_prose
+from driftbus.stream.files.vectors import is_embedding
 
 FREE_TEXT_FROM = 200
 """Different texts in a sample from which on a field is no category."""
@@ -114,7 +116,7 @@ class Proposal:
         segments: proposed.
         more_segments: possible as well.
         ignore: fields that say nothing about drift.
-        numeric, categorical: features.
+        numeric, categorical, embeddings: features.
         events_per_second: measured in the sample, None if it can't be.
     """
 
@@ -127,6 +129,7 @@ class Proposal:
     ignore: list[Choice] = field(default_factory=list)
     numeric: list[str] = field(default_factory=list)
     categorical: list[str] = field(default_factory=list)
+    embeddings: list[str] = field(default_factory=list)
     events_per_second: float | None = None
 
 
@@ -175,9 +178,11 @@ def propose(columns: Sequence[Column], schema_name: str = "") -> Proposal:
             proposal.ignore.append(Choice(column.path, reason))
         elif column.type.kind == "numeric":
             proposal.numeric.append(column.path)
+        elif column.type.kind == "vector":
+            proposal.embeddings.append(column.path)
         else:
             proposal.categorical.append(column.path)
-    has_features = bool(proposal.numeric or proposal.categorical)
+    has_features = bool(proposal.numeric or proposal.categorical or proposal.embeddings)
     if "label" in proposal.mapped and not has_features and "score" not in proposal.mapped:
         proposal.stream = "labels"
     elif not proposal.mapped.keys() & {"score", "prediction"}:
@@ -193,7 +198,7 @@ def _choose(proposal: Proposal, left: list[Column], key: str, test: Callable[[Co
         (
             (rank, i)
             for i, column in enumerate(left)
-            if (rank := _rank(key, column.name)) is not None and not column.parent
+            if (rank := _rank(key, column.name)) is not None and not column.parent and column.type.kind != "vector"
         ),
     )
     for _, i in ranked:
@@ -291,6 +296,8 @@ def _useless(column: Column) -> str:
         return "a time only ever moves on"
     if column.type.kind == "other":
         return f"{column.type.avro} is nothing to watch"
+    if column.type.kind == "vector":
+        return "" if _same_length(column.values) else "lists of different lengths, or of one number"
     if column.type.avro in ("double", "float", "boolean", "enum") or column.type.logical == "decimal":
         return ""
     texts = [str(value) for value in column.values] if column.type.kind == "categorical" else []
@@ -304,6 +311,11 @@ def _useless(column: Column) -> str:
     if _rank("time", column.name) is not None and _unit(column):
         return "a time only ever moves on"
     return f"identifier, {count:,} different" if _rank("id", column.name) is not None and count > FREE_TEXT_FROM else ""
+
+
+def _same_length(values: Sequence[Any]) -> bool:
+    lengths = np.array([len(value) for value in values if isinstance(value, list)], np.float64)
+    return not lengths.size or is_embedding(lengths, np.ones(lengths.size, np.uint8))
 
 
 def _unit(column: Column) -> str:

@@ -12,6 +12,7 @@ from driftbus.detectors.profile import Profile
 from driftbus.schemas.config import Config, StreamConfig
 from driftbus.schemas.errors import DriftbusError
 from driftbus.schemas.fields import FieldType, field_types
+from driftbus.schemas.vectorparts import derived_columns
 from driftbus.stream.plan import column_path
 from driftbus.stream.setup.peek import newest, resolver_of, schema_and_body
 
@@ -24,7 +25,9 @@ def lacking(profile: Profile, stream: StreamConfig, fields: Mapping[str, FieldTy
     """Paths of the profile's columns that a schema doesn't have; none when it has maps, whose keys no schema tells."""
     if any(kind.kind.startswith("map") for kind in fields.values()):
         return []
-    return [path for column in profile.columns if (path := column_path(stream, column)) not in fields]
+    paths = [column_path(stream, column) for column in profile.columns]
+    derived = derived_columns(paths)
+    return [path for path in dict.fromkeys(derived.get(path, path) for path in paths) if path not in fields]
 
 
 def warn_of_lacking(config: Config, profiles: Mapping[tuple[str, str], Profile], partitions: Mapping[str, int]) -> None:

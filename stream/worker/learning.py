@@ -16,6 +16,7 @@ from driftbus.schemas.decode.batch import BatchDecoder
 from driftbus.schemas.errors import ConfigError, DecodeError
 from driftbus.schemas.fields import FieldType, field_types
 from driftbus.schemas.registry import Registry, open_resolver
+from driftbus.schemas.vectorparts import derived_names
 from driftbus.stream.learn import Learner, LearnPlan
 from driftbus.stream.records import RecordBatch
 from driftbus.stream.replay.sources import Part, SourceReader, Tell
@@ -196,7 +197,9 @@ def learn_plan(config: Config, monitor: str, stream: str, fields: dict[str, Fiel
     kinds = {path: kind.kind for path, kind in fields.items() if path not in meta}
     numeric = [p for p, kind in kinds.items() if kind in _NUMERIC and p not in settings.categorical]
     strings = [p for p, kind in kinds.items() if kind in _TEXTUAL or (kind in _NUMERIC and p in settings.categorical)]
-    if not numeric and not strings:
+    vectors = [path for path, kind in kinds.items() if kind == "vector"]
+    parts = [part for path in vectors for part in derived_names(path)]
+    if not numeric and not strings and not vectors:
         raise ConfigError(
             f"topic {settings.topic} has no field to learn from",
             key=f"monitors.{monitor}.{stream}",
@@ -210,13 +213,14 @@ def learn_plan(config: Config, monitor: str, stream: str, fields: dict[str, Fiel
         topic=settings.topic,
         names=names,
         roles=roles,
-        projection=Projection(tuple(numeric), (*strings, *dict.fromkeys(more)), settings.time, settings.time_unit),
+        projection=Projection((*numeric, *parts), (*strings, *dict.fromkeys(more)), settings.time, settings.time_unit),
         id=settings.id,
         where=tuple(sorted(settings.where.items())),
         learn=config.monitors[monitor].learn,
         lateness_ms=config.limits.lateness,
         season=config.monitors[monitor].detection.season,
         text=tuple(settings.text),
+        vectors={path: settings.rename.get(path, path) for path in vectors},
     )
 
 
