@@ -81,7 +81,7 @@ def _multivariate() -> Figure:
         rows[:, 2] = np.abs(rows[:, 2]) * np.sign(rows[:, 0] * rows[:, 1])
         return rows
 
-    return _draw(change, lambda j: j.joint, "three columns: no pair is correlated", 4, "joint")
+    return _draw(change, lambda j: j.joint, "three columns: no pair is correlated", 6, "joint")
 
 
 @picture("reconstruction")

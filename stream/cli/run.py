@@ -18,7 +18,7 @@ from driftbus.stream.cli._options import config_option, configured
 @click.command(short_help="Run a worker until SIGTERM.")
 @config_option
 def command(config_path: Path) -> None:
-    """Read events, judge them, publish drift events and retrain triggers, until SIGTERM or Ctrl-C.
+    """Read events, judge them, publish drift events, incidents and retrain triggers, until SIGTERM or Ctrl-C.
 
     Start as many workers with the same configuration as you like: they share the work. A monitor
     without a profile learns one from the beginning of its topic first.
