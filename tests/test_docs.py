@@ -125,6 +125,14 @@ def test_every_module_stands_in_the_file_map() -> None:
     assert told == {module for module in modules if not module.endswith("__init__.py")}
 
 
+def test_folders_import_what_the_architecture_allows() -> None:
+    allowed = {"schemas": {"schemas"}, "detectors": {"schemas", "detectors"}}
+    for folder, known in allowed.items():
+        for module in (ROOT / folder).rglob("*.py"):
+            taken = set(re.findall(r"^\s*(?:from|import) driftbus\.(\w+)", module.read_text(), re.MULTILINE))
+            assert taken <= known, f"{module.relative_to(ROOT)} imports {taken - known}"
+
+
 def test_every_detector_and_what_it_finds_has_a_page() -> None:
     index = (ROOT / "docs/detectors/README.md").read_text().split("\n## ", 1)[0]
     rows = re.findall(r"^\| (`[^|]*) \|.*\[([\w-]+\.md)\]", index, re.MULTILINE)
