@@ -59,14 +59,16 @@ def lines(values: int, seed: int = 70_000) -> Iterator[Line]:
     """The measurement, line by line."""
     for kind, families in (("iid", _FAMILIES), ("AR(1) .5", ("ar_.5",)), ("AR(1) .9", ("ar_.9",))):
         for columns, segments in ((5, 0), (5, 10), (50, 0), (500, 0)):
-            counts = [0, 0, 0]
+            # a budget that is wider than the undivided levels says nothing
+            budgets = [b for b in _BUDGETS if settings_for(columns * (2 if segments else 1), budget=b).divisor > 1]
+            counts = [0] * len(budgets)
             rows, run = max(_ROWS, values // columns), 0
             for run in range(max(1, rows // _ROWS)):
                 stream = _stream(families, columns, _ROWS, seed + run)
-                for i, budget in enumerate(_BUDGETS):
+                for i, budget in enumerate(budgets):
                     counts[i] += false_alarms(*stream, kind != "iid", budget, segments, seed + run)
             seen = (run + 1) * _ROWS
-            for budget, measured in zip(_BUDGETS, counts, strict=True):
+            for budget, measured in zip(budgets, counts, strict=True):
                 yield Line(kind, columns, segments, budget, seen * columns, budget * seen / WEEK_ROWS, measured)
 
 
@@ -92,7 +94,7 @@ def false_alarms(
         lot = np.random.default_rng(seed).integers(0, segments, next(iter(stream.values())).size)
         for segment in range(segments):
             own = {name: values[lot == segment] for name, values in stream.items()}
-            opened += _opened(profile, GroupDetector(profile, settings), own, max(1, PANE // segments))
+            opened += _opened(profile, GroupDetector(profile, settings), own, PANE // 2)
     return opened
 
 
