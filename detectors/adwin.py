@@ -6,9 +6,9 @@ reference and no long-run variance, alarms are exactly those of river's implemen
 into n0 older and n1 newer values, W = n0 + n1, v the window's variance, d = ln(2 ln W / delta),
 m = 1/(n0 - 4) + 1/(n1 - 4) and V the long-run variance (`driftbus.detectors.longrun`):
 
-    alarm iff |mean0 - mean1| > sqrt(2 m max(v, V) d) + 2/3 d m max(1, V / max(v, w)),
+    alarm iff |mean0 - mean1| > sqrt(2 m max(v, V) d) + 2/3 d m max(1, 1 + b (V / max(v, w) - 1)),
 
-w being the variance of the stream alone: until the first alarm the window begins with the reference
+b being the reach of a score whose tails matter, else 1, and w the variance of the stream alone: until the first alarm the window begins with the reference
 as one bucket, which dilutes v. An alarm empties the window; the reference does not come back.
 """
 
@@ -107,6 +107,9 @@ class AdwinBank:
         share: bool[s], scores whose values are only 0 and 1.
         clustered: bool[s], scores for which the variance inside the latest panes counts where it is 1.5 times
             larger: a spell of wide values is no shift.
+        reach: float64[s], b, how far values lie from their mean where that counts: Bernstein's range. With
+            autocorrelation few excursions make a mean, and those of cubes are far from normal. Raising it finds
+            short changes of autocorrelated values later.
     """
 
     def __init__(
@@ -117,12 +120,14 @@ class AdwinBank:
         static: NDArray[np.float64] | None = None,
         share: NDArray[np.bool_] | None = None,
         clustered: NDArray[np.bool_] | None = None,
+        reach: NDArray[np.float64] | None = None,
     ) -> None:
         size, rules = delta.size, rules or AdwinRules()
         self._delta, self._reference = delta, reference
         self._static = np.zeros((size, 1, 2)) if static is None else static
         self._share = np.zeros(size, np.bool_) if share is None else share
         self._clustered = np.zeros(size, np.bool_) if clustered is None else clustered
+        self._reach = np.ones(size) if reach is None else reach
         self._rules = np.array(
             [rules.clock, rules.buckets, rules.least_side, rules.grace, rules.longrun, rules.alarms], np.float64
         )
@@ -159,7 +164,7 @@ class AdwinBank:
         self._grow(int(self._rows.max()) + 2, int(self._panes[0]).bit_length() + 1)
         alarms = step(
             tick, n, total, m2, self._n, self._sum, self._tick, self._filled, self._rows, self._window,
-            self._scales, self._static, self._delta, self._share, self._clustered, self._rules, self._steps,
+            self._scales, self._static, self._delta, self._share, self._clustered, self._reach, self._rules, self._steps,
             self.found, self.alarmed,
         )  # fmt: skip
         return [self._alarm(int(i)) for i in np.flatnonzero(self.alarmed)] if alarms else []

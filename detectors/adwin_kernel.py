@@ -46,6 +46,7 @@ def step(
     delta: NDArray[np.float64],
     share: NDArray[np.bool_],
     clustered: NDArray[np.bool_],
+    reach: NDArray[np.float64],
     rules: NDArray[np.float64],
     scratch: NDArray[np.float64],
     found: NDArray[np.float64],
@@ -69,7 +70,10 @@ def step(
         count = steps(scales, static, i, max(v, w), scratch) if rules[LONGRUN] else 0
         if clustered[i] and rules[LONGRUN]:
             v = max(v, _recent_variance(window, i, max(v, w)))
-        if _check(i, v, max(v, w), bucket_n, bucket_sum, filled, rows, window, delta[i], rules, scratch, count, found):
+        if _check(
+            i, v, max(v, w), bucket_n, bucket_sum, filled, rows, window, delta[i], reach[i], rules, scratch, count,
+            found,
+        ):  # fmt: skip
             _locate(
                 tick, i, v, max(v, w), bucket_n, bucket_sum, bucket_tick, filled, rows, window,
                 share[i], rules, scratch, count, found,
@@ -216,6 +220,7 @@ def _check(
     rows: NDArray[np.int64],
     window: NDArray[np.float64],
     delta: float,
+    reach: float,
     rules: NDArray[np.float64],
     scratch: NDArray[np.float64],
     count: int,
@@ -236,7 +241,7 @@ def _check(
             if contrast * contrast <= 2 * m * v * d:
                 continue  # below the first term alone, without autocorrelation
             long_run = at(scratch, count, n0, n1) if count else 0.0
-            variance, range_ = max(v, long_run), max(1.0, long_run / base)
+            variance, range_ = max(v, long_run), max(1.0, 1 + reach * (long_run / base - 1))
             epsilon = sqrt(2 * m * variance * d) + 2 / 3 * d * m * range_
             if contrast > worst * epsilon:
                 worst = contrast / epsilon

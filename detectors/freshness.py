@@ -4,8 +4,9 @@ An hour alarms when its median or its 95th percentile is more than twice the lar
 days (at least 24 known hours), with a second added to both so that jitter near zero is nothing; or when
 more than a twentieth, and twice the largest usual share, of its records claim to have happened a second
 or more after Kafka received them: a clock is wrong. Once the same hour of the week is known twice, it
-and its two neighbours are the yardstick instead. Hours of an open episode are not learned. Both
-quantiles are known to a quarter of their size (`driftbus.detectors.sketches.delay_bin`).
+and its two neighbours are the yardstick instead. Hours of an open episode are not learned; a level that
+has held for a week is the new normal. Both quantiles are known to a quarter of their size
+(`driftbus.detectors.sketches.delay_bin`).
 
 Known bias: records later than the lateness are counted as late and not judged, so a straggling part of
 the stream shows there; a delay of everything shows here. A stream without event times, and a file, has
@@ -102,7 +103,7 @@ class FreshnessWatch:
             np.int64,
         )
         usual = self._usual(hour)
-        changes = [] if usual is None else self._judge(hour, found, usual, records)
+        changes = self._forget(hour, found, records) if usual is None else self._judge(hour, found, usual, records)
         self._ring[place] = _UNKNOWN if self._state[_SEVERITY] else found
         return changes
 
@@ -140,6 +141,15 @@ class FreshnessWatch:
         change = self._transition(status, hour, fold, float(usual[kind]), float(found[kind]), records)
         if status == "closed":
             state[_SEVERITY] = 0
+        return [change]
+
+    def _forget(self, hour: int, found: NDArray[np.int64], records: int) -> list[Transition]:
+        """Nothing is known any more of the time before the open episode: it is over."""
+        if not self._state[_SEVERITY]:
+            return []
+        kind = _EARLY if self._state[_DIRECTION] < 0 else _MEDIAN
+        change = self._transition("closed", hour, 1.0, float(found[kind]), float(found[kind]), records)
+        self._state[_SEVERITY] = 0
         return [change]
 
     def _transition(self, status: str, hour: int, fold: float, usual: float, found: float, records: int) -> Transition:

@@ -76,6 +76,7 @@ class GroupDetector:
             self._variances,
             np.array([score.is_share for score in table.scores], np.bool_),
             np.array([score.name in ("loc", "skw") for score in table.scores], np.bool_),
+            np.array([settings.cap_spread if score.name == "skw" else 1.0 for score in table.scores]),
         )
         self._windows = SlidingWindows(sizes, channels)
         alpha = settings.psi_alpha / settings.divisor

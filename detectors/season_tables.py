@@ -37,7 +37,7 @@ from driftbus.schemas.kernel import kernel
 _MOST_VISITS = 1_000.0
 _MOST_NOISE = 4.0
 _QUARTER_MS = 900_000
-_VISITS, _ROWS, _SLOT = range(3)
+_VISITS, _ROWS, _SLOT, _USUAL, _TICK = range(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +186,17 @@ class SeasonClock:
     def __init__(self, tables: SeasonTables, profile: Profile, settings: Settings) -> None:
         assert profile.season is not None
         self.tables, self._pane_ms, self._zone = tables, settings.pane_ms, zone_of(profile.season.time_zone)
-        self._state = np.array([0.0, 0.0, -1.0])
+        self._state = np.array([0.0, 0.0, -1.0, 0.0, 0.0])
+        self._latest = -1, (0, 0, 1.0)  # tick and its slots
         self._alarmed = np.full(2 * tables.seasonal.size, -1, np.int64)
 
     def slots(self, tick: int) -> tuple[int, int, float]:
         """The slots of a pane's first and last millisecond, and the share of the pane that is in the first."""
+        if self._latest[0] != tick:
+            self._latest = tick, self._slots(tick)
+        return self._latest[1]
+
+    def _slots(self, tick: int) -> tuple[int, int, float]:
         start, length, zone = tick * self._pane_ms, self._pane_ms, self._zone
         first = hour_of_week(start, zone)
         last = hour_of_week(start + length - 1, zone)
@@ -207,16 +213,23 @@ class SeasonClock:
         return slot, after, (low - start) / length
 
     def visit(self, tick: int, rows: int) -> bool:
-        """Take note of a pane; whether another slot has begun."""
+        """Take note of a pane; whether `floor` has changed: at each begin of a slot, and all along the first."""
         slot, state = float(self.slots(tick)[0]), self._state
-        begun = bool(slot != state[_SLOT])
+        # a stream of one batch a day is in the same slot again
+        begun = bool(slot != state[_SLOT] or (tick - state[_TICK]) * self._pane_ms > HOUR_MS)
+        state[_TICK] = tick
         if begun:
+            if state[_VISITS] > 0:
+                state[_USUAL] = state[_ROWS] / state[_VISITS]
             if state[_VISITS] >= _MOST_VISITS:
                 state[:_SLOT] /= 2
             state[_VISITS] += 1
             state[_SLOT] = slot
         state[_ROWS] += rows
-        return begun
+        if state[_VISITS] > 1:
+            return begun
+        state[_USUAL] = state[_ROWS]
+        return True
 
     def held(self, tick: int, alarms: Collection[int], is_open: NDArray[np.bool_]) -> set[int]:
         """Numbers of episodes of seasonal columns that alarmed within a day: what a day brings back is not over.
@@ -233,8 +246,7 @@ class SeasonClock:
 
     def floor(self) -> NDArray[np.float64]:
         """float64[c], by how much the references' own errors raise the variance of means; 1 without a season."""
-        visit = self._state[_ROWS] / max(1.0, self._state[_VISITS])
-        return np.where(self.tables.seasonal, 1 + visit / self.tables.known, 1.0)
+        return np.where(self.tables.seasonal, 1 + self._state[_USUAL] / self.tables.known, 1.0)
 
     def moments(
         self,

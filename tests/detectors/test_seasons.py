@@ -213,6 +213,42 @@ def test_dump_and_load_at_any_cut_is_no_cut(cut: int) -> None:
     assert again.dump() == whole.dump()
 
 
+@pytest.mark.parametrize("cut", [1, 3, 77])
+def test_thresholds_after_a_cut_inside_a_slot_are_those_without_it(cut: int) -> None:
+    """A slot of an hour holds six panes: what widens its thresholds is state, not a matter of when it was read."""
+    short, time_ms, pane = Settings(pane_ms=HOUR // 6), times(2, MONDAY + 8 * DAY), HOUR // 6 // STEP
+    first, group = int(time_ms[0]) // short.pane_ms, GroupDetector(world(), short)
+    panes = list(panes_of(world(), columns_of(3, time_ms), pane))[:cut]
+    for i, counts in enumerate(panes):
+        group.update(first + i, counts, pane)
+    again = GroupDetector.load(world(), short, group.dump())
+    for score in range(len(group._table.scores)):
+        assert again._bank.variance(score, 500.0) == group._bank.variance(score, 500.0)
+
+
+def test_a_slot_holds_all_the_values_of_its_visits() -> None:
+    time_ms, pane = times(1, MONDAY + 8 * DAY), HOUR // 6 // STEP
+    clock = GroupDetector(world(), Settings(pane_ms=HOUR // 6))._clock
+    assert clock is not None
+    floors = []
+    for i in range(13):
+        clock.visit(int(time_ms[0]) // (HOUR // 6) + i, pane)
+        floors.append(float(clock.floor()[0]))
+    excess = np.array(floors) - 1
+    assert np.allclose(excess[:6], excess[0] * np.arange(1, 7))  # the first visit counts as far as it has come
+    assert np.allclose(excess[6:], excess[5])
+
+
+def test_a_batch_a_day_is_a_visit_a_day() -> None:
+    clock = GroupDetector(world(), SETTINGS)._clock
+    assert clock is not None
+    floors = []
+    for day in range(20):
+        clock.visit((MONDAY + day * DAY) // PANE_MS, 30)
+        floors.append(float(clock.floor()[0]))
+    assert np.allclose(floors, floors[0])
+
+
 def test_a_season_survives_its_contract() -> None:
     profile = world()
     again = Profile.from_dict(unpack_profile(pack_profile(profile.to_dict())))

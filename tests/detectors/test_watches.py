@@ -180,6 +180,16 @@ class TestFreshness:
         assert told[0].direction == "up"
         assert told[0].current_value == pytest.approx(8_000 * np.exp(1.645), rel=0.5)
 
+    def test_a_delay_that_lasts_is_the_new_normal_after_a_week(self) -> None:
+        told = self.told([2_000.0] * 48 + [60_000.0] * 400 + [600_000.0])
+        assert [t.status for t in told] == ["opened", "closed", "opened"]
+        assert told[1].window_start_tick - told[0].window_start_tick <= 168
+        assert told[2].reference_value == pytest.approx(60_000 * np.exp(1.645), rel=0.5)
+
+    def test_a_delay_of_more_than_a_week_is_over_when_it_is(self) -> None:
+        told = self.told([2_000.0] * 48 + [60_000.0] * 24 * 8 + [2_000.0] * 3)
+        assert [t.status for t in told] == ["opened", "closed"]
+
     def test_jitter_near_zero_is_nothing(self) -> None:
         assert self.told([3.0] * 48 + [300.0] * 10, spread=0.1) == []
 
