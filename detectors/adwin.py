@@ -8,8 +8,9 @@ m = 1/(n0 - 4) + 1/(n1 - 4) and V the long-run variance (`driftbus.detectors.lon
 
     alarm iff |mean0 - mean1| > sqrt(2 m max(v, V) d) + 2/3 d m max(1, 1 + b (V / max(v, w) - 1)),
 
-b being the reach of a score whose tails matter, else 1, and w the variance of the stream alone: until the first alarm the window begins with the reference
-as one bucket, which dilutes v. An alarm empties the window; the reference does not come back.
+b being the reach of a score whose tails matter, else 1, and w the variance of the stream alone: until
+the first alarm the window begins with the reference as one bucket, which dilutes v. An alarm empties the
+window; the reference does not come back.
 """
 
 from __future__ import annotations
@@ -164,8 +165,8 @@ class AdwinBank:
         self._grow(int(self._rows.max()) + 2, int(self._panes[0]).bit_length() + 1)
         alarms = step(
             tick, n, total, m2, self._n, self._sum, self._tick, self._filled, self._rows, self._window,
-            self._scales, self._static, self._delta, self._share, self._clustered, self._reach, self._rules, self._steps,
-            self.found, self.alarmed,
+            self._scales, self._static, self._delta, self._share, self._clustered, self._reach, self._rules,
+            self._steps, self.found, self.alarmed,
         )  # fmt: skip
         return [self._alarm(int(i)) for i in np.flatnonzero(self.alarmed)] if alarms else []
 

@@ -166,3 +166,28 @@ def test_state_stays_bounded() -> None:
     for tick in range(60_000):
         bank.update(tick, one, np.array([float(tick % 2)]), np.zeros(1))
     assert sum(array.nbytes for array in bank.arrays().values()) < 5_000
+
+
+def cubed(rng: np.random.Generator, size: int, rho: float) -> Values:
+    """Series of AR(1), [value, series], as the skewness score sees them: the third Hermite polynomial, at most 4.9."""
+    x = np.stack([autoregressive(rng, size, rho) for _ in range(120)], axis=1)
+    return np.clip((x**3 - 3 * x) / np.sqrt(6), -7.7, 7.7) * 4.9 / 7.7
+
+
+def test_where_the_tails_of_autocorrelated_cubes_count_few_excursions_are_no_change() -> None:
+    def alarms(rho: float, delta: float, reach: float) -> list[tuple[int, int]]:
+        values = cubed(np.random.default_rng(9), 12_000, rho)
+        size, v = values.shape[1], values.var()
+        steps = np.array([[8.0, 3.5 * v], [32.0, 6 * v], [128.0, 7 * v]]) if rho else np.zeros((1, 2))
+        bank = AdwinBank(
+            np.full(size, delta),
+            reference=(np.full(size, 10_000.0), np.zeros(size), np.full(size, 10_000 * v)),
+            static=np.tile(steps, (size, 1, 1)),
+            clustered=np.ones(size, np.bool_),
+            reach=np.full(size, reach),
+        )
+        return [(alarm.score, alarm.since) for alarm in run(bank, *panes(values, 32))]
+
+    assert len(alarms(0.9, 5e-6, 1.0)) >= 10
+    assert len(alarms(0.9, 5e-6, 4.9)) <= 3
+    assert alarms(0.0, 1e-3, 4.9) == alarms(0.0, 1e-3, 1.0)
