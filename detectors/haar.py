@@ -50,7 +50,8 @@ class Haar:
             sums, sizes = self._sums[j].reshape(2, k), self._sizes[j]
             if sizes[_PREVIOUS] > 0:
                 difference = total / n - sums[_PREVIOUS] / sizes[_PREVIOUS]
-                self._take(j, float(difference @ difference) / (self._variance * (1 / n + 1 / float(sizes[_PREVIOUS]))))
+                square = float((difference * difference).sum())
+                self._take(j, square / (self._variance * (1 / n + 1 / float(sizes[_PREVIOUS]))))
             sizes[_PREVIOUS], sums[_PREVIOUS] = n, total
             self._moments[j, _LENGTH] = n
             if sizes[_PENDING] == 0:

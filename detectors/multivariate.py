@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, chdtri, fdtri, log_ndtr
 
+from driftbus.detectors.eigen import eigen, gram, product, regression
 from driftbus.schemas.kernel import kernel
 
 FEATURES = 128
@@ -126,10 +127,9 @@ def kernel_test(z: NDArray[np.float64], seed: int) -> KernelTest:
     phi = features(z, frequencies)
     mean = phi.mean(axis=0)
     margins = _margins(z)
-    residual = np.linalg.lstsq(margins, phi - mean, rcond=None)[0]
-    rest = phi - mean - margins @ residual
-    covariance = rest.T @ rest / z.shape[0]
-    values, vectors = np.linalg.eigh(covariance)
+    residual = regression(margins, phi - mean)
+    rest = phi - mean - product(margins, residual)
+    values, vectors = eigen(gram(rest) / z.shape[0])
     values = np.maximum(values, 0.0)
     ridge = _RIDGE * values.mean()
     kept = values > 1e-3 * ridge

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri, kolmogi, log_ndtr, logsumexp, ndtri
 
+from driftbus.detectors.eigen import product
 from driftbus.schemas.kernel import kernel
 
 QUADRATIC, KS, TV, WASSERSTEIN = range(4)
@@ -130,14 +131,14 @@ def _directions(law: int, p: NDArray[np.float64]) -> NDArray[np.float64]:
     if law == TV:
         if k - 1 > bits:
             return np.full(2 ** min(k - 1, 60), 0.5)
-        mass = chosen[1:] @ p[:-1]
+        mass = (chosen[1:] * p[:-1]).sum(axis=1)
         return np.asarray(np.sqrt(mass * (1 - mass)), np.float64)
     covariance = np.minimum.outer(below, below) - np.outer(below, below)
     sign = 2.0 * chosen - 1
     if k - 1 > bits:
         sign = np.repeat(sign, -(-(k - 1) // bits), axis=1)[:, : k - 1]
     sign = sign[: max(1, sign.shape[0] // 2)]
-    return np.asarray(np.sqrt(np.einsum("ij,jk,ik->i", sign, covariance, sign)), np.float64)
+    return np.asarray(np.sqrt((product(sign, np.asarray(covariance, np.float64)) * sign).sum(axis=1)), np.float64)
 
 
 def _boole(deviations: NDArray[np.float64], alpha: float) -> float:

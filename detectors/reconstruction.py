@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbus.detectors.copula import scores
+from driftbus.detectors.eigen import eigen, gram
 from driftbus.schemas.kernel import kernel
 
 EXPLAINED = 0.7
@@ -65,7 +66,7 @@ def reconstruction(z: NDArray[np.float64]) -> Reconstruction | None:
 
 def principal(z: NDArray[np.float64], k: int) -> NDArray[np.float64]:
     """float64[s, k], the first k principal components of float64[m, s] centred rows."""
-    vectors = np.linalg.eigh(z.T @ z)[1]
+    vectors = eigen(gram(z))[1]
     return np.ascontiguousarray(vectors[:, ::-1][:, :k])
 
 
@@ -78,7 +79,7 @@ def errors(z: NDArray[np.float64], components: NDArray[np.float64]) -> NDArray[n
 
 def _enough(z: NDArray[np.float64]) -> int:
     """How many components explain enough; at least one dimension is left to be rebuilt badly."""
-    values = np.linalg.eigvalsh(z.T @ z)[::-1]
+    values = eigen(gram(z))[0][::-1]
     share = np.cumsum(values) / max(float(values.sum()), 1e-300)
     varying = int((z != 0.0).any(axis=0).sum())
     return min(int(np.searchsorted(share, EXPLAINED)) + 1, varying - 1)

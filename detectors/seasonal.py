@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from driftbus.detectors import psi
+from driftbus.detectors.eigen import product
 from driftbus.detectors.profile import ColumnProfile
 from driftbus.detectors.scores import LEAST_TAIL, Score, normal_scores, skew_table
 from driftbus.detectors.settings import Settings
@@ -118,7 +119,7 @@ def coarse_offsets(
     counts = np.array(column.counts, np.int64)
     coarse = psi.coarse_bins(counts, settings.psi_bins)
     fold = np.eye(int(coarse.max()) + 1)[coarse]
-    return coarse, values @ fold - (counts / max(1, counts.sum())) @ fold
+    return coarse, product(values - counts / max(1, counts.sum()), fold)
 
 
 def _standardised(table: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:

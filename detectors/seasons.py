@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbus.detectors.eigen import product
 from driftbus.detectors.longrun import LongRun
 from driftbus.schemas.errors import ConfigError
 
@@ -262,11 +263,11 @@ def _moved(
     top: NDArray[np.float64], coarser: NDArray[np.float64], own: NDArray[np.float64], scores: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The whole's shares, float64[b, k], with mean and variance of the scores that the slot's counts have."""
-    n, z = own.sum(axis=1), scores
-    mean0, mean1 = top @ z, coarser @ z
-    variance0, variance1 = top @ (z * z) - mean0**2, coarser @ (z * z) - mean1**2
-    mean = (own @ z + _RIDGE * mean1) / (n + _RIDGE)
-    square = (own @ (z * z) + _RIDGE * (variance1 + mean1**2)) / (n + _RIDGE)
+    n, z, powers = own.sum(axis=1), scores, np.stack([scores, scores * scores], axis=1)
+    (mean0, square0), (mean1, square1), (total, squares) = (product(p, powers).T for p in (top, coarser, own))
+    variance0 = square0 - mean0**2
+    mean = (total + _RIDGE * mean1) / (n + _RIDGE)
+    square = (squares + _RIDGE * square1) / (n + _RIDGE)
     variance = np.maximum(square - mean**2, _LEAST_VARIANCE)
     odds = (z - mean0[:, None]) ** 2 / (2 * np.maximum(variance0, _LEAST_VARIANCE))[:, None]
     odds = odds - (z - mean[:, None]) ** 2 / (2 * variance)[:, None]
