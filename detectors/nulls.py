@@ -138,7 +138,10 @@ def _directions(law: int, p: NDArray[np.float64]) -> NDArray[np.float64]:
     if k - 1 > bits:
         sign = np.repeat(sign, -(-(k - 1) // bits), axis=1)[:, : k - 1]
     sign = sign[: max(1, sign.shape[0] // 2)]
-    return np.asarray(np.sqrt((product(sign, np.asarray(covariance, np.float64)) * sign).sum(axis=1)), np.float64)
+    return np.asarray(
+        np.sqrt((product(np.asarray(sign, np.float64), np.asarray(covariance, np.float64)) * sign).sum(axis=1)),
+        np.float64,
+    )
 
 
 def _boole(deviations: NDArray[np.float64], alpha: float) -> float:
