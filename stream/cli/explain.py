@@ -53,7 +53,7 @@ def command(
                 click.echo(json.dumps(event, ensure_ascii=False))
         elif latest:
             console.print(incident_list(latest, limit))
-            console.print("\nnext: driftbus explain ID", style="dim")
+            console.print(f"\nnext: driftbus explain ID{f' --events {events}' if events else ''}", style="dim")
         else:
             click.echo("no incidents")
         return None
