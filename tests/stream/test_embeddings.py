@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ from driftbus.stream.setup.proposal import columns_of, propose
 from driftbus.stream.summarise import Summariser
 from driftbus.stream.worker.lacking import lacking
 from driftbus.stream.worker.learning import learn_plan
+
+from .test_incidents import Feed, event
 
 VECTOR = {"type": "array", "items": "float"}
 INNER = {"type": "record", "name": "I", "fields": [{"name": "emb", "type": ["null", VECTOR]}]}
@@ -231,6 +234,16 @@ def test_a_schema_without_the_field_lacks_it_once() -> None:
 def test_a_field_that_is_an_array_no_more_can_not_be_read() -> None:
     assert readable("array?", "vector")
     assert not readable("string", "vector")
+
+
+def test_a_schema_change_of_the_field_names_its_columns() -> None:
+    profile = profile_of(lists(clusters(15, 50)))
+    plan = build_plans(config_of(rename={"in.emb": "emb"}), {("m", "predictions"): profile}, {"t": 1}).monitors["m"]
+    said = "the stream: records with another schema have come: removed in.emb; severe"
+    change = replace(event("", 100, what="schema", aspect="schema"), message=said)
+    told = Feed(plan).seal("predictions", 1_000, [change, event("emb[length]", 101)])
+    hint = next(hint for hint in told[-1].hints if hint.kind == "schema_change")
+    assert hint.columns == derived_names("emb")
 
 
 def test_init_proposes_embeddings_and_leaves_out_ragged_lists() -> None:
