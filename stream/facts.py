@@ -22,6 +22,7 @@ Own = Callable[[], Profile | None]
 """Gives what a segment is compared with, None while it is still learning."""
 
 _PARTS = 8
+_EARLY = frozenset({1, 2, 4})
 _LEAST_ROWS = 200
 _FIRST_PICTURE = 8
 _DISAPPEARED, _STILL_THERE = 0.25, 0.5
@@ -53,6 +54,7 @@ class RecentRows:
         self._reference = self.folded(profile.reference_counts())
         self._size = (settings.psi_windows or (settings.close_values,))[-1] / _PARTS
         self._buckets: list[tuple[int, int, dict[str, NDArray[np.int64]]]] = []
+        self._unfolded: dict[str, NDArray[np.int64]] = {}  # of the newest bucket; folding once for many panes is cheap
         self._own: dict[str, NDArray[np.int64]] = {}  # never changes once a segment has one, so it is no state
 
     def folded(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -68,16 +70,29 @@ class RecentRows:
             counts: vectors by segment, "" for all rows.
         """
         if not self._buckets or self._buckets[-1][1] >= self._size:
+            self._fold()
             self._buckets = [*self._buckets[-_PARTS:], (tick, 0, {})]
-        first, before, sums = self._buckets[-1]
         for segment, vector in counts.items():
-            folded = self.folded(vector)
-            sums[segment] = sums[segment] + folded if segment in sums else folded
+            if segment in self._unfolded:
+                self._unfolded[segment] += vector
+            else:
+                self._unfolded[segment] = np.array(vector, np.int64)
+        first, before, sums = self._buckets[-1]
         self._buckets[-1] = (first, before + rows, sums)
         return before + rows >= self._size
 
+    def _fold(self) -> None:
+        """Sums of coarse bins are coarse bins of sums, so it does not matter when this is done."""
+        if self._unfolded:
+            sums = self._buckets[-1][2]
+            for segment, vector in self._unfolded.items():
+                folded = self.folded(vector)
+                sums[segment] = sums[segment] + folded if segment in sums else folded
+            self._unfolded = {}
+
     def since(self, tick: int) -> dict[str, NDArray[np.int64]]:
         """By segment, what is in the buckets that begin at a pane or later; in the newest if none does."""
+        self._fold()
         chosen = [sums for first, _, sums in self._buckets if first >= tick] or [self._buckets[-1][2]]
         total: dict[str, NDArray[np.int64]] = {}
         for sums in chosen:
@@ -145,6 +160,7 @@ class RecentRows:
         return None
 
     def state(self) -> list[Any]:
+        self._fold()
         return [
             [tick, rows, [[s, v.astype("<i8").tobytes()] for s, v in sorted(sums.items())]]
             for tick, rows, sums in self._buckets
@@ -167,6 +183,7 @@ class Facts:
         self._plan, self._stream = plan, stream
         self._versions: dict[str, list[int]] = {}
         self._recent: dict[str, RecentRows] = {}
+        self._full: dict[str, int] = {}
         self._due: dict[tuple[str, str, str, str], list[Any]] = {}
 
     def note(
@@ -185,6 +202,7 @@ class Facts:
             events: what it led to.
         """
         moved = {e.version for e in events}
+        self._full |= dict.fromkeys(moved, 0)
         versions = [g.version for g in pane if not g.segment]
         for version in versions:
             self._versions.setdefault(version, [tick, tick])[1] = tick
@@ -223,10 +241,14 @@ class Facts:
         return facts
 
     def _add(self, tick: int, version: str, pane: Mapping[Group, GroupPane]) -> bool:
+        """Take a version's rows; whether to look which segments explain what is open: 1, 2, 4, 8, 16, 24, ... full
+        buckets after its latest event."""
         if version not in self._recent:
             self._recent[version] = RecentRows(self._stream.profile, self._plan.settings)
         mine = {g.segment: content for g, content in pane.items() if g.version == version}
-        return self._recent[version].add(tick, mine[""].rows, {s: content.counts for s, content in mine.items()})
+        full = self._recent[version].add(tick, mine[""].rows, {s: content.counts for s, content in mine.items()})
+        self._full[version] = after = self._full.get(version, 0) + full
+        return full and (after in _EARLY or after % _PARTS == 0)
 
     def _explain(self, version: str, groups: Mapping[Group, GroupJudge]) -> list[Fact]:
         """Of each column with an open episode: the segment that explains it."""
@@ -256,7 +278,7 @@ class Facts:
     def state(self) -> list[Any]:
         return [
             sorted(map(list, self._versions.items())),
-            [[v, r.state()] for v, r in sorted(self._recent.items())],
+            [[v, self._full[v], r.state()] for v, r in sorted(self._recent.items())],
             [[*key, *due] for key, due in sorted(self._due.items())],
         ]
 
@@ -264,6 +286,7 @@ class Facts:
         versions, recent, due = state
         self._due = {(v, s, c, a): [*rest] for v, s, c, a, *rest in due}
         self._versions = {version: list(span) for version, span in versions}
-        for version, saved in recent:
+        for version, full, saved in recent:
+            self._full[version] = full
             self._recent[version] = RecentRows(self._stream.profile, self._plan.settings)
             self._recent[version].restore(saved)
