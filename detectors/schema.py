@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from driftbus.detectors.episodes import SEVERITIES
+from driftbus.detectors.episodes import SEVERITIES, OpenEpisode
 from driftbus.detectors.verdict import Transition
 
 _PURE, _MIXED = 1_000, 10_000
@@ -153,6 +153,12 @@ class SchemaWatch:
         """Take a state that `state` gave."""
         for name, value in zip(_STATE, state, strict=True):
             setattr(self, f"_{name}", list(value) if isinstance(value, (list, tuple)) else value)
+
+    def open_episodes(self) -> list[OpenEpisode]:
+        """The open episode, if there is one."""
+        if not self._severity:
+            return []
+        return [OpenEpisode("", "schema", SEVERITIES[self._severity], "schema", 0.0, self._opened, self._since)]
 
     def known(self) -> set[int]:
         """Fingerprints whose fields are still needed."""

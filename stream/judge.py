@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from driftbus.detectors.episodes import OpenEpisode
 from driftbus.detectors.verdict import ColumnView
 from driftbus.schemas.errors import StateError
 from driftbus.schemas.events import DriftEvent, Group, ManualRetrain, Published, Source, SummaryPart
@@ -123,6 +124,10 @@ class StreamJudge:
     def views(self) -> dict[Group, list[ColumnView]]:
         """Present state of the columns of each group."""
         return {name: group.views() for name, group in self.groups.items()}
+
+    def open_episodes(self) -> list[OpenEpisode]:
+        """Open episodes of all groups, and of the stream's schema."""
+        return [*self._schemas.open_episodes(), *(e for judge in self.groups.values() for e in judge.open_episodes())]
 
     def state(self) -> dict[str, object]:
         return {

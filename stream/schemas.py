@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import Any
 
+from driftbus.detectors.episodes import OpenEpisode
 from driftbus.detectors.schema import SchemaWatch
 from driftbus.detectors.sketches import MOST_WRITERS
 from driftbus.schemas.events import DriftEvent, Group, SummaryPart
@@ -45,6 +46,10 @@ class SchemaJudge:
         group = Group(self._plan.name, self._stream.stream)
         ranges = span(self._topic, (content.offsets for content in whole)) if transitions else ()
         return [event_of(self._plan, self._stream, group, tick, t, ranges) for t in transitions]
+
+    def open_episodes(self) -> list[OpenEpisode]:
+        """The open episode, if there is one."""
+        return self._watch.open_episodes()
 
     def state(self) -> list[Any]:
         return [self._watch.state(), [[one, sorted(fields.items())] for one, fields in sorted(self._fields.items())]]

@@ -198,7 +198,12 @@ class JudgeAgent:
             for views in stream.views().values():
                 for view in views:
                     columns.setdefault(view.column, []).append(ColumnState(view.psi, view.severity, view.null_rate))
-                    open_ += [view.severity] if view.severity else []
+            episodes = stream.open_episodes()
+            for episode in episodes:
+                if episode.column in columns:  # also what its views don't know of, such as stuck values
+                    columns[episode.column].append(ColumnState(severity=episode.severity))
+            open_ += [episode.severity for episode in episodes]
+            self._metrics.show_aspects(name, stream.name, [(e.aspect, e.severity) for e in episodes])
             self._metrics.show_columns(name, stream.name, {column: worst(s) for column, s in columns.items()})
             grown = self._grown((name, stream.name), _tally(stream.counts))
             self._metrics.panes.labels(name, stream.name).inc(grown["panes"])

@@ -16,6 +16,9 @@ from prometheus_client.metrics import MetricWrapperBase
 M = TypeVar("M", bound=MetricWrapperBase)
 
 OTHER = "__other__"
+ASPECTS = (
+    "distribution", "quality", "cardinality", "relation", "volume", "freshness", "duplicates", "schema",
+)  # fmt: skip
 SEVERITY = {"": 0, "minor": 1, "moderate": 2, "severe": 3}
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -72,9 +75,16 @@ class Metrics:
         self.state = gauge(
             "drift_state", "0 stable, 1 minor, 2 moderate, 3 severe, worst group.", "monitor", "stream", "column"
         )
+        self.aspect_state = gauge(
+            "aspect_state",
+            "0 stable, 1 minor, 2 moderate, 3 severe, worst open episode.",
+            "monitor",
+            "stream",
+            "aspect",
+        )
         self.null_rate = gauge("null_rate", "Share of nulls, worst group.", "monitor", "stream", "column")
         self.episodes = counter("episodes", "Drift events published.", "monitor", "status", "severity")
-        self.open_episodes = gauge("open_episodes", "Columns in an episode, all groups.", "monitor", "severity")
+        self.open_episodes = gauge("open_episodes", "Open episodes, all groups.", "monitor", "severity")
         self.incidents = counter("incidents", "Events of incidents published.", "monitor", "status", "severity")
         self.open_incidents = gauge("incidents_open", "Open incidents.", "monitor", "severity")
         self.triggers = counter("retrain_triggers", "Retrain triggers published.", "monitor", "policy", "dry_run")
@@ -111,6 +121,14 @@ class Metrics:
                 self.score.labels(*labels).set(state.score)
             if state.null_rate is not None:
                 self.null_rate.labels(*labels).set(state.null_rate)
+
+    def show_aspects(self, monitor: str, stream: str, episodes: Iterable[tuple[str, str]]) -> None:
+        """Set the state of each aspect of a stream, from aspects and severities of its open episodes."""
+        levels: dict[str, int] = dict.fromkeys(ASPECTS, 0)
+        for aspect, severity in episodes:
+            levels[aspect] = max(levels[aspect], SEVERITY[severity])
+        for aspect, level in levels.items():
+            self.aspect_state.labels(monitor, stream, aspect).set(level)
 
     def show_open(self, monitor: str, episodes: Iterable[str], incidents: Iterable[str]) -> None:
         """Set how many episodes and incidents of a monitor are open, from their severities."""

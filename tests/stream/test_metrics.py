@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
-from driftbus.stream.worker.metrics import OTHER, ColumnState, Metrics, worst
+from driftbus.stream.worker.metrics import ASPECTS, OTHER, ColumnState, Metrics, worst
 
 
 def labels(registry: CollectorRegistry, name: str, label: str) -> set[str]:
@@ -45,6 +45,22 @@ def test_series_go_with_their_monitor_and_partition() -> None:
     assert left == {"b"}
     assert registry.get_sample_value("driftbus_open_episodes", {"monitor": "b", "severity": "minor"}) == 2
     assert registry.get_sample_value("driftbus_incidents_open", {"monitor": "b", "severity": "minor"}) == 1
+
+
+def test_what_is_about_no_column_is_seen_by_its_aspect() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.show_aspects(
+        "credit", "predictions", [("relation", "minor"), ("freshness", "severe"), ("relation", "moderate")]
+    )
+    seen = {
+        s.labels["aspect"]: s.value for m in registry.collect() for s in m.samples if s.name == "driftbus_aspect_state"
+    }
+    assert {aspect: level for aspect, level in seen.items() if level} == {"relation": 2, "freshness": 3}
+    assert set(seen) == set(ASPECTS)
+    metrics.show_aspects("credit", "predictions", [])
+    assert labels(registry, "driftbus_aspect_state", "aspect") == set(ASPECTS)
+    assert not any(s.value for m in registry.collect() for s in m.samples if s.name == "driftbus_aspect_state")
 
 
 def test_worst_of_each_figure() -> None:
