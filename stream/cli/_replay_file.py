@@ -11,12 +11,13 @@ import driftbus
 from driftbus.schemas.config import Config, format_duration
 from driftbus.schemas.events import DriftEvent
 from driftbus.schemas.vectorparts import DIRECTIONS, derived_columns
-from driftbus.stream.cli._replaying import events_to, explain_steps, progress, say_result, speaker
+from driftbus.stream.cli._replaying import events_to, explain_steps, progress, say_note, say_result, speaker
 from driftbus.stream.cli._report import file_facts, file_ruler, writable, write_page
 from driftbus.stream.files.filetimes import when
 from driftbus.stream.files.survey import Wishes
 from driftbus.stream.replay.filereplay import EVERY_MS, FileReplay, prepare
 from driftbus.stream.replay.tracks import Tracks
+from driftbus.stream.replay.words import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,10 @@ def run(arguments: FileArguments) -> int | None:
         replay = file.run(write, done, Tracks() if a.html else None)
     history = replay.history
     if file.table.misfit_note():
-        say(f"  note      {file.table.misfit_note()}")
+        say_note(say, file.table.misfit_note())
     for reason, count in history.rejected.items():
         _, _, row, message = history.first_rejected[reason]
-        say(f"  note      {count:,} rows not counted ({reason}), the first is row {row:,}: {message}")
+        say_note(say, f"{count:,} rows not counted ({reason}), the first is row {row:,}: {message}")
 
     def place(event: DriftEvent) -> str:
         row, low, high = map(file.timeline.row_at, (event.since_ms, event.since_low_ms, event.since_high_ms))
@@ -96,10 +97,10 @@ def _introduction(file: FileReplay, a: FileArguments) -> list[str]:
         lines.append(f"  read as   {' · '.join(roles)}")
     embeddings = list(dict.fromkeys(derived_columns(column.name for column in columns).values()))
     if embeddings:
-        lines.append(f"  embedding {', '.join(embeddings)}: by length, norm and {DIRECTIONS} projections each")
+        lines.append(f"  embedding {', '.join(map(plain, embeddings))}: by length, norm and {DIRECTIONS} projections each")
     if file.left_out:
-        lines.append(f"  left out  {', '.join(f'{name} ({why})' for name, why in file.left_out)}")
-    return [*lines, *(f"  note      {note}" for note in file.notes)]
+        lines.append(f"  left out  {', '.join(f'{plain(name)} ({why})' for name, why in file.left_out)}")
+    return [*lines, *(f"  note      {plain(note)}" for note in file.notes)]
 
 
 def _next_steps(a: FileArguments, monitor: str) -> list[str]:

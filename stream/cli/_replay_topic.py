@@ -9,7 +9,7 @@ import click
 import driftbus
 from driftbus.schemas.config import Config, format_duration
 from driftbus.schemas.events import DriftEvent
-from driftbus.stream.cli._replaying import events_to, explain_steps, progress, say_result, speaker
+from driftbus.stream.cli._replaying import events_to, explain_steps, progress, say_note, say_result, speaker
 from driftbus.stream.cli._report import topic_facts, writable, write_page
 from driftbus.stream.files.filetimes import when
 from driftbus.stream.judge import Decided
@@ -41,9 +41,9 @@ def run(
     for reason, count in history.rejected.items():
         topic, partition, offset, message = history.first_rejected[reason]
         first = f"{topic}[{partition}] {offset}: {message}"
-        say(f"  note      {count:,} records not counted ({reason}), the first is {first}")
+        say_note(say, f"{count:,} records not counted ({reason}), the first is {first}")
     if late := replay.late():
-        say(f"  note      {late:,} records came too late to be judged")
+        say_note(say, f"{late:,} records came too late to be judged")
     replay.only(chosen)
     profiles = [topics.profiles[name, stream] for name in chosen for stream in topics.config.monitors[name].streams]
 

@@ -20,6 +20,7 @@ from driftbus.schemas.jsonlines import event_json, json_line
 from driftbus.stream.judge import Decided
 from driftbus.stream.replay import summary
 from driftbus.stream.replay.history import History
+from driftbus.stream.replay.words import plain
 from driftbus.stream.scene import rank
 
 STANDARD_OUTPUT = "-"
@@ -85,6 +86,11 @@ def progress(total: int | None, noun: str) -> Iterator[Callable[[int], None]]:
     with Bar(*columns, console=Console(stderr=True), transient=False) as bar:
         task = bar.add_task("", total=total)
         yield lambda done: bar.advance(task, done)
+
+
+def say_note(say: Say, note: str) -> None:
+    """A remark; what it quotes from the data can't reach the terminal's controls."""
+    say(f"  note      {plain(note)}")
 
 
 def say_result(say: Say, history: History, profiles: Sequence[Profile], place: summary.Place) -> None:

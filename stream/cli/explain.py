@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from rich.console import Console
 
+from driftbus.schemas.errors import ConfigError
 from driftbus.stream.cli._options import config_option, configured
 
 _PIPE_WIDTH = 140
@@ -39,7 +42,7 @@ def command(
     ID is the beginning of the id of an incident, an episode or an event, as much as makes it unique.
     """
     from driftbus.stream.explain.find import from_file, from_topics
-    from driftbus.stream.explain.screen import episode_screen, incident_list, incident_screen
+    from driftbus.stream.explain.screen import episode_screen, incident_list, incident_screen, shown
 
     known = from_file(events) if events else from_topics(configured(config_path), episodes=name is not None)
     if known.unreadable:
@@ -47,12 +50,14 @@ def command(
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
     console = Console(width=width, highlight=False)
     if name is None:
-        latest = [e for e in known.latest() if monitor in ("", e["monitor"])]
+        with _readable():
+            latest = [e for e in known.latest() if monitor in ("", e["monitor"])]
         if as_json:
             for event in latest[:limit]:
                 click.echo(json.dumps(event, ensure_ascii=False))
         elif latest:
-            console.print(incident_list(latest, limit))
+            with _readable():
+                console.print(incident_list(shown(latest[:limit]), limit))
             console.print(f"\nnext: driftbus explain ID{f' --events {events}' if events else ''}", style="dim")
         else:
             click.echo("no incidents")
@@ -61,5 +66,19 @@ def command(
     if as_json:
         click.echo(json.dumps(incident or episode[-1], ensure_ascii=False))
     else:
-        console.print(episode_screen(episode) if incident is None else incident_screen(incident, episode))
+        with _readable():
+            incident, episode = shown(incident), shown(episode)
+            console.print(episode_screen(episode) if incident is None else incident_screen(incident, episode))
     return None
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """An event that lacks something, or has it in another form, is not one of ours."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"an event can't be told: {type(error).__name__} {error}",
+            fix="It takes what `driftbus replay --out` and `driftbus run` of this version write",
+        ) from error

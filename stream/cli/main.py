@@ -124,5 +124,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _say(message: str, code: int) -> int:
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(message, err=True)
+    from driftbus.stream.replay.words import plain
+
+    click.echo("\n".join(map(plain, message.split("\n"))), err=True)
     return code

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftbus.stream.replay.summary import sparkline
+from driftbus.stream.replay.words import plain
 
 Event = Mapping[str, Any]
 
@@ -33,6 +34,15 @@ NEXT = {
     "outputs_only": "Inputs are as they were: look at the model's release and at its serving code",
     "inputs_only": "The outputs hold so far; watch the labels before retraining",
 }
+
+
+def shown(value: Any) -> Any:
+    """An event as a terminal may have it: control characters in its texts are spelled out."""
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, Mapping):
+        return {plain(key): shown(item) for key, item in value.items()}
+    return [shown(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def moment(iso: str) -> str:
@@ -127,7 +137,7 @@ def _members(e: Event, asked: str) -> RenderableType:
         what = f"{m['what']} {m['direction']}".strip() + (f" {m['category']!r}" if m["category"] else "")
         mark = "▸ " if m["episode_id"] == asked else "  "
         table.add_row(
-            mark + (m["column"] or "(rows)"),
+            mark + (m["column"] or ("(columns together)" if m["aspect"] == "relation" else "(rows)")),
             *(m[key] for key in sorted(several)),
             what,
             values_of(m),

@@ -11,7 +11,7 @@ from driftbus.detectors.profile import ColumnProfile, Profile
 from driftbus.schemas.events import DriftEvent, Group, RetrainTrigger
 from driftbus.stream.files.filetimes import when
 from driftbus.stream.replay.history import Episode, History, resampled
-from driftbus.stream.replay.words import many, order, size, title
+from driftbus.stream.replay.words import label, many, moved, order, plain, size, title
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 26
@@ -56,20 +56,22 @@ def column_lines(section: Section, history: History, place: Place) -> list[str]:
     episodes: dict[str, list[Episode]] = {}
     for episode in history.episodes.values():
         if episode.group == section.group:
-            episodes.setdefault(episode.opened.column, []).append(episode)
-    names = [column.name for column in section.columns]
-    struck = sorted((name for name in ["", *names] if name in episodes), key=lambda n: order(episodes[n]))
+            episodes.setdefault(label(episode.opened), []).append(episode)
+    names = [plain(column.name) for column in section.columns]
+    known = dict.fromkeys([*names, *sorted(episodes)])
+    struck = sorted((name for name in known if name in episodes), key=lambda n: order(episodes[n]))
     stable = [name for name in names if name not in episodes]
     shown = stable if len(stable) <= _MOST_STABLE else []
-    width = min(40, max((len(name or "(rows)") for name in [*struck, *shown]), default=0))
+    width = min(40, max((len(name) for name in [*struck, *shown]), default=0))
+    curves = {plain(column): curve for (group, column), curve in history.curves.items() if group == section.group}
     top = max([_FULL_SCALE, *(p for c in history.curves.values() for p in c.points if p is not None)])
     lines = []
     for name in [*struck, *shown]:
-        curve = history.curves.get((section.group, name))
+        curve = curves.get(name)
         spark = sparkline(curve.points if curve else [], top)
-        label = _fitted(name or "(rows)", width)
+        fitted = _fitted(name, width)
         state = _drifted(episodes[name], place) if name in episodes else click.style("stable", fg="green")
-        lines.append(f"  {label}  {spark}  {state}")
+        lines.append(f"  {fitted}  {spark}  {state}")
     if len(stable) > len(shown):
         lines.append(f"  {len(stable)} columns stable")
     return lines
@@ -82,7 +84,7 @@ def verdict_line(history: History, drifted_of: int) -> str:
         return click.style("no drift", fg="green", bold=True) + f" in {many(drifted_of, 'column')}"
     parts = []
     for incident in incidents[:3]:
-        parts.append(f"{many(incident.columns, 'column')}, {incident.severity}, opened {when(incident.opened_ms)}")
+        parts.append(f"{moved(incident)}, {incident.severity}, opened {when(incident.opened_ms)}")
     more = f"; and {len(incidents) - 3} more" if len(incidents) > 3 else ""
     return click.style(many(len(incidents), "incident"), bold=True) + f": {'; '.join(parts)}{more}"
 

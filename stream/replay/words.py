@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 from driftbus.schemas.config import SEVERITIES
-from driftbus.schemas.events import DriftEvent, Group, Member
+from driftbus.schemas.events import DriftEvent, Group, Incident, Member
 from driftbus.stream.replay.history import Episode
 
 _RATES = ("nulls", "invalid", "unseen", "range", "duplicates")
@@ -18,7 +19,30 @@ def size(event: DriftEvent | Member) -> str:
         return f"{event.reference_value:.1%} → {event.current_value:.1%}"
     if event.what in _COUNTS and event.reference_value is not None and event.current_value is not None:
         return f"{_short(event.reference_value)} → {_short(event.current_value)}"
+    if event.what == "correlation" and event.reference_value is not None and event.current_value is not None:
+        return f"r {event.reference_value:+.2f} → {event.current_value:+.2f}"
     return f"PSI {event.effect:.2f}"
+
+
+def plain(text: str) -> str:
+    """A name or message from the data for a terminal: what would move its cursor or colour it is spelled out."""
+    return "".join(
+        c if c.isprintable() or unicodedata.category(c) == "Zs" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def label(event: DriftEvent | Member) -> str:
+    """What an episode is about: a column, a pair of columns, or none of them."""
+    return plain(event.column) or ("(columns together)" if event.aspect == "relation" else "(rows)")
+
+
+def moved(incident: Incident) -> str:
+    """What an incident is about: ``3 columns``, ``2 relations``, ``volume``."""
+    if incident.columns:
+        return many(incident.columns, "column")
+    relations = sum(member.aspect == "relation" for member in incident.members)
+    others = sorted({member.aspect for member in incident.members} - {"relation"})
+    return ", ".join([*([many(relations, "relation")] if relations else []), *others])
 
 
 def order(episodes: Sequence[Episode]) -> tuple[bool, int, float]:
@@ -30,7 +54,8 @@ def order(episodes: Sequence[Episode]) -> tuple[bool, int, float]:
 def title(group: Group, several: bool) -> str:
     """A group in words; `several`: whether there is more than one stream."""
     where = f"{group.monitor} {group.stream}" if several else ""
-    return "  ".join(filter(None, [where, group.version and f"version {group.version}", group.segment])) or "all rows"
+    parts = [where, group.version and f"version {group.version}", group.segment]
+    return "  ".join(map(plain, filter(None, parts))) or "all rows"
 
 
 def many(count: int, noun: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from driftbus.schemas import events
 from driftbus.schemas.events import Group
-from driftbus.stream.replay.words import many, size
+from driftbus.stream.replay.words import moved, size
 from driftbus.stream.report.columns import Where, sentence_of, span_of, what_of
 from driftbus.stream.report.markup import cut
 from driftbus.stream.report.model import IncidentCard, Member, Span
@@ -36,7 +36,7 @@ def card(
     """
     closer = _closer(incident, ruler, pane_ms)
     closed = incident.status == "closed"
-    title = f"{many(incident.columns, 'column')}, {incident.severity}"
+    title = f"{moved(incident)}, {incident.severity}"
     lead = incident.members[0] if incident.members else None
     span = Span(
         start=ruler.at(incident.since_ms),

@@ -97,6 +97,19 @@ def test_part_of_a_topic(scenario: Scenario, capsys: pytest.CaptureFixture[str],
             assert r["to_offset"] <= 3_000
 
 
+def test_a_page_of_a_topic(scenario: Scenario, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    _, events = replay(capsys, "-c", configured(scenario, tmp_path), "--html", page)
+    html = page.read_text(encoding="utf-8")
+    [incident] = {event["incident_id"] for event in events if event["kind"] == "incident"}
+    assert incident[:8] in html
+    for column in {event["column"] for event in events if event["kind"] == "drift" and event["column"]}:
+        assert f'<bdi class="name">{column}</bdi>' in html
+    assert scenario.source in html
+    assert "http://" not in html.replace("http://www.w3.org/", "")
+    assert run(["replay", "-c", str(configured(scenario, tmp_path)), "--html", str(tmp_path)]) == 2
+
+
 def test_a_backtest_over_a_range_of_the_topic(
     scenario: Scenario, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -112,6 +112,8 @@ def test_an_episode_without_an_incident_is_told_alone(capsys: pytest.CaptureFixt
         ("x", "{", "line 1 of"),
         ("x", "[1]", "is no event"),
         ("x", '{"kind": "drift"}', "has no 'episode_id'"),
+        ("x", '{"kind": "incident", "incident_id": "x", "id": "x"}', "an event can't be told"),
+        ("x", '{"kind": "incident", "incident_id": "x", "id": "x", "members": 3}', "an event can't be told"),
     ],
 )
 def test_what_is_wrong_is_said(
@@ -123,6 +125,17 @@ def test_what_is_wrong_is_said(
     assert code == 2
     assert said in error
     assert explained(capsys, "x", "--events", events.parent / "none")[0] == 2
+
+
+def test_names_cannot_reach_the_terminal(capsys: pytest.CaptureFixture[str], events: Path) -> None:
+    evil = "inc\x1b[31mome\u202e\x9b2J\n"
+    lines = events.read_text().replace("income", json.dumps(evil)[1:-1])
+    events.write_text(lines)
+    for arguments in ((), (ids()[0],)):
+        code, said, _ = explained(capsys, *arguments, "--events", events)
+        assert code == 0
+        assert ("inc\\x1b[31mome" in said) == bool(arguments)
+        assert not {"\x1b", "\u202e", "\x9b"} & set(said)
 
 
 def test_every_format_of_the_topics_reads_alike() -> None:

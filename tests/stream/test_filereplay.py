@@ -99,6 +99,22 @@ def test_a_next_step_is_a_command_that_exists(capsys: pytest.CaptureFixture[str]
     assert set(named) <= set(group.list_commands(None))  # type: ignore[arg-type]
 
 
+def test_a_relation_alone_is_told_as_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    a, noise = rng.standard_normal(8_000), rng.standard_normal(8_000)
+    b = np.where(np.arange(8_000) < 4_000, 0.9 * a + 0.19**0.5 * noise, noise)
+    table = pa.table({"a\x1b[31m": a, "b": b, "c": rng.standard_normal(8_000)})
+    data, train = save(table, tmp_path / "day.parquet"), save(table.slice(0, 4_000), tmp_path / "train.parquet")
+    code, said, events = replay(capsys, data, "--reference", train)
+    assert code == 0
+    assert {event["column"] for event in events if event["kind"] == "drift"} == {"a\x1b[31m × b"}
+    assert "1 incident: 1 relation, " in said
+    [line] = [line for line in said.splitlines() if " × b" in line]
+    assert line.startswith("  a\\x1b[31m × b")
+    assert "r +0.9" in line
+    assert "\x1b" not in said
+
+
 def test_the_same_rows_in_every_format_give_the_same_events(
     capsys: pytest.CaptureFixture[str], files: tuple[Path, Path], tmp_path: Path
 ) -> None:
