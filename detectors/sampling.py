@@ -25,6 +25,9 @@ NO_DELAY = np.iinfo(np.int64).min
 """The delay of a row that has none."""
 
 _NEVER = np.uint64(0xFFFFFFFFFFFFFFFF)
+_ABSENT = np.uint64(0xFFF8D01F7B050000)
+"""Stands for a null in hashes of content: no number that is computed has these bits."""
+
 _HIGH = np.uint64(0xFFFFFFFF00000000)
 
 
@@ -130,10 +133,10 @@ def _content(
     h = np.uint64(0)
     for r in numeric:
         known = number_status[r, i] == PRESENT
-        h = scatter(h ^ (numbers[r, i] if known else np.uint64(number_status[r, i])))
+        h = scatter(h ^ (numbers[r, i] if known else _ABSENT - np.uint64(number_status[r, i])))
     for r in categorical:
         known = status[r, i] == PRESENT
-        h = scatter(h ^ (hashes[r, i] if known else np.uint64(status[r, i])))
+        h = scatter(h ^ (hashes[r, i] if known else _ABSENT - np.uint64(status[r, i])))
     return h >> np.uint64(32)
 
 

@@ -95,9 +95,10 @@ def _introduction(file: FileReplay, a: FileArguments) -> list[str]:
     roles = [f"{column.role}: {column.name}" for column in columns if column.role != "feature"]
     if roles:
         lines.append(f"  read as   {' · '.join(roles)}")
-    embeddings = list(dict.fromkeys(derived_columns(column.name for column in columns).values()))
+    embeddings = dict.fromkeys(derived_columns(column.name for column in columns).values())
     if embeddings:
-        lines.append(f"  embedding {', '.join(map(plain, embeddings))}: by length, norm and {DIRECTIONS} projections each")
+        names = ", ".join(map(plain, embeddings))
+        lines.append(f"  embedding {names}: by length, norm and {DIRECTIONS} projections each")
     if file.left_out:
         lines.append(f"  left out  {', '.join(f'{plain(name)} ({why})' for name, why in file.left_out)}")
     return [*lines, *(f"  note      {plain(note)}" for note in file.notes)]

@@ -103,7 +103,7 @@ def hash_of_row(row) -> int:
         *zip(block.numeric_status[:, 0], block.numeric.view(np.uint64)[:, 0], strict=True),
         (block.text_status[0, 0], block.text_hash[0, 0]),
     ):
-        content = scatter(content ^ (value if status == PRESENT else np.uint64(status)))
+        content = scatter(content ^ (value if status == PRESENT else np.uint64(0xFFF8D01F7B050000) - np.uint64(status)))
     high = scatter(np.uint64(hash_bytes(row[3].encode())) ^ scatter(np.uint64(0)))
     return int(high) >> 32 << 32 | int(content) >> 32
 
@@ -115,6 +115,11 @@ def test_rows_with_ids_give_one_sample_however_they_are_spread(rows) -> None:
     parts = [sketches_of(rows[i::3], seed=i) for i in range(3)]  # b of a row depends on its offset, which stays
     assert reduce(Sketches.merged, parts).sample.hashes.tolist() == sketches_of(rows).sample.hashes.tolist()
     assert reduce(Sketches.merged, parts).packed() == sketches_of(rows).packed()
+
+
+def test_null_and_zero_are_different_contents() -> None:
+    rows = [(3, 0.0, None, "b"), (5, None, None, "b")]
+    assert len(set(sketches_of(rows).sample.hashes.tolist())) == 2
 
 
 def test_an_id_that_returns_is_not_always_in_the_sample() -> None:
