@@ -162,7 +162,7 @@ class AdwinBank:
         self._panes[0] += 1
         if self._unseeded.any():
             self._seed(n)
-        self._grow(int(self._rows.max()) + 2, int(self._panes[0]).bit_length() + 1)
+        self._grow(int(self._rows.max(initial=1)) + 2, int(self._panes[0]).bit_length() + 1)
         alarms = step(
             tick, n, total, m2, self._n, self._sum, self._tick, self._filled, self._rows, self._window,
             self._scales, self._static, self._delta, self._share, self._clustered, self._reach, self._rules,

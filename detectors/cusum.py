@@ -46,7 +46,8 @@ class CusumBank:
         running: whether sums are taken about the stream's running mean, which begins as the
             reference's and again at each alarm (Page-Hinkley), or about the reference's.
         reference: float64[3, s], (n, mean, variance) of the reference.
-        limit: float64[s, 2], h upwards and downwards; see `cusum_reference`.
+        limit: float64[s, 2 or 3], h upwards and downwards, and that of normal values; see `cusum_reference`.
+            Sums about the running mean take at least the last: after a change the reference's law is history.
         variances: gives the variance that means have, times their number of values.
 
     Attributes:
@@ -60,8 +61,8 @@ class CusumBank:
         limit: NDArray[np.float64],
         variances: AdwinBank,
     ) -> None:
-        size = limit.shape[0]
-        self._running, self._limit, self._bank = running, limit, variances
+        size, least = limit.shape[0], limit[:, 2:].max(axis=1, initial=0.0, keepdims=True) if running else 0.0
+        self._running, self._limit, self._bank = running, np.maximum(limit[:, :2], least), variances
         self._reference_n, self._reference_mean, self._reference_variance = reference
         self._sums = np.zeros((size, 2))
         self._since = np.zeros((size, 2, 2))  # values since the sum was 0, and their sum
@@ -172,14 +173,14 @@ def limit_of(run_length: float, theta: float, allowance: float = ALLOWANCE) -> f
 
 @lru_cache(maxsize=256)
 def cusum_reference(profile: Profile, settings: Settings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n, mean, variance) of each score, float64[3, s], and h upwards and downwards, float64[s, 2].
+    """(n, mean, variance) of each score, float64[3, s], and h upwards, downwards, of normal values, float64[s, 3].
 
     A column's level is divided among its scores and sides (Bonferroni). Shares get half a count, so
     that what never came before has a variance.
     """
     table, counts = score_table(profile, settings), profile.reference_counts()
     size, per_column = len(table.scores), np.bincount(table.column)
-    reference, limit = np.zeros((3, size)), np.ones((size, 2))
+    reference, limit = np.zeros((3, size)), np.ones((size, 3))
     for i, score in enumerate(table.scores):
         entries = slice(int(table.start[i]), int(table.start[i + 1]))
         n, values, held = table.ref_n[i], table.value[entries], counts[table.cell[entries]].astype(np.float64)
@@ -195,6 +196,7 @@ def cusum_reference(profile: Profile, settings: Settings) -> tuple[NDArray[np.fl
         reference[:, i] = n, mean, variance
         if variance > 0:
             run_length = 2 * per_column[score.column] * settings.divisor / settings.cusum_rate
+            limit[i, 2] = limit_of(run_length, 2 * ALLOWANCE)
             for side, sign in enumerate((1.0, -1.0)):
                 theta = exponent(sign * (values - mean) / np.sqrt(variance), share, ALLOWANCE)
                 limit[i, side] = limit_of(run_length, theta)

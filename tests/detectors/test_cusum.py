@@ -127,3 +127,12 @@ def test_the_default_has_none_of_them() -> None:
     profile = profile_of({"x": rng.standard_normal(5_000)})
     told = transitions_of(profile, {"x": rng.standard_normal(5_000) + 1}, UNDIVIDED)
     assert {t.detector for t in told} <= {"adwin", "psi_1000", "psi_5000"}
+
+
+def test_page_hinkley_says_a_share_that_came_from_nothing_once() -> None:
+    """The reference's law, nearly no nulls, sets no limit for the time after: .3 of nulls vary by themselves."""
+    rng = np.random.default_rng(4)
+    stream = np.where(rng.random(20_000) < 0.3, np.nan, rng.standard_normal(20_000))
+    profile = profile_of({"x": rng.standard_normal(6_000)})
+    told = transitions_of(profile, {"x": stream}, Settings(pane_ms=10_000, detectors=("page_hinkley",)))
+    assert [(t.what, t.status) for t in told] == [("nulls", "opened")]

@@ -222,3 +222,8 @@ def test_columns_that_cannot_be_watched_are_harmless() -> None:
 def test_detection_without_index_windows() -> None:
     found = said(normal(1), changed(1.0, until=12_000), replace(BUDGET, psi_windows=()))
     assert [(t.status, t.detector) for t in unmoved(found)] == [("opened", "adwin"), ("closed", "adwin")]
+
+
+def test_a_reference_without_rows_says_nothing() -> None:
+    profile, stream = profile_of({"x": np.zeros(0)}), {"x": np.arange(3_000.0)}
+    assert transitions_of(profile, stream) == []
