@@ -26,6 +26,7 @@ MISSING = 255
 
 _LEAST_TAIL = 1 / (4 * 64)
 _RARE = 0.02
+_LEAST_MISSING = 0.01
 _COARSE = 10
 
 
@@ -58,6 +59,7 @@ class Scale:
         levels: l.
         coarse: int64[s, l], coarse bin of each level.
         share: float64[s, 10], the reference's shares in the coarse bins, 0 beyond.
+        missing: float64[s], the reference's share of rows without a value.
         rows: reference rows behind the shares.
     """
 
@@ -67,6 +69,7 @@ class Scale:
     levels: int
     coarse: NDArray[np.int64]
     share: NDArray[np.float64]
+    missing: NDArray[np.float64]
     rows: int
 
     def of_cells(self, cells: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -96,6 +99,20 @@ class Scale:
             statistic = index / ((1 / n + 1 / self.rows) * design)
         return np.asarray((n == 0) | (statistic > chdtri(np.maximum(1, bins - 1), level)), np.bool_)
 
+    def emptied(self, counts: NDArray[np.float64], rows: int, level: float) -> NDArray[np.bool_]:
+        """bool[s], whether another share of rows has no value, significantly and by more than a hundredth.
+
+        Args:
+            counts: float64[s, l], of a window.
+            rows: of the window.
+            level: significance level of one series.
+        """
+        here = 1 - counts.sum(axis=1) / rows
+        pooled = (self.missing * self.rows + here * rows + 0.5) / (self.rows + rows + 1)
+        error = pooled * (1 - pooled) * (1 / rows + 1 / self.rows)
+        far = np.abs(here - self.missing)
+        return np.asarray((far > _LEAST_MISSING) & (far * far > chdtri(1, level) * error), np.bool_)
+
 
 def scale_of(profile: Profile) -> Scale | None:
     """The scale of a profile's sampled rows; None if fewer than two of its columns can be ranked."""
@@ -109,15 +126,18 @@ def scale_of(profile: Profile) -> Scale | None:
     levels = max(counts.size for *_, counts in flat)
     level_of = np.full((len(flat), widest), MISSING, np.uint8)
     coarse, share = np.zeros((len(flat), levels), np.int64), np.zeros((len(flat), _COARSE))
-    for i, (_, _, mine, counts) in enumerate(flat):
+    missing = np.zeros(len(flat))
+    for i, (series, _, mine, counts) in enumerate(flat):
         level_of[i, : mine.size] = mine
         bins = coarse_bins(counts, _COARSE)
         coarse[i, : counts.size] = bins
         binned = np.bincount(bins, weights=counts, minlength=_COARSE)
         share[i] = binned / max(1.0, float(binned.sum()))
+        column = profile.column(series.column)
+        missing[i] = 0.0 if series.of_nulls else (column.nulls + column.invalid) / max(1, column.rows)
     return Scale(
         tuple(series for series, *_ in flat), np.array([at for _, at, *_ in flat], np.int64), level_of, levels,
-        coarse, share, max(1, profile.rows),
+        coarse, share, missing, max(1, profile.rows),
     )  # fmt: skip
 
 

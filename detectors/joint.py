@@ -250,12 +250,14 @@ class JointWatch:
         _inflate(self._scales, self._static, self._variances, pairs.r.size, float(n), float(reference.rows), inflation)
         counts = reference.scale.counts(levels)
         moved = reference.scale.moved(counts, inflation[pairs.r.size + 1 :], _MOVED_LEVEL)
+        emptied = reference.scale.emptied(counts, n, _MOVED_LEVEL)
         for newest in {self._sizes[0] // _PARTS, n // _PARTS}:
             _inflate(
                 self._scales, self._static, self._variances, pairs.r.size, float(newest), float(reference.rows), short
             )
             latest = reference.scale.counts(levels[-newest:])
             moved |= reference.scale.moved(latest, short[pairs.r.size + 1 :], _MOVED_LEVEL)
+            emptied |= reference.scale.emptied(latest, newest, _MOVED_LEVEL)
         z = np.where(moved, 0.0, scored(levels, scores(counts)))
         known = ~(moved[pairs.first] | moved[pairs.second])
         r = pairs.of(z)
@@ -272,6 +274,9 @@ class JointWatch:
                 float(size[0]), float(size[1]), float(pairs.r[p]), float(r[p]), *_start(rows[:, None], ticks, tick),
             )  # fmt: skip
         judgement = Judgement(n, pairs.rows, int(ticks[0]), signs, known, strongest=signs.get(top))
+        # pairs are of rows with both values; in the columns together nulls stand in the middle of the values
+        moved |= emptied
+        z = np.where(moved, 0.0, z)
         # a fit without some series is worth its time only if they stay away
         if (~moved).sum() >= 2 and (not moved.any() or np.array_equal(moved, self._moved[w])):
             fit = reference.without(moved)

@@ -250,6 +250,13 @@ class TestWhatIsFound:
         stream[7_000:, :columns] += shift
         assert not said(correlated(rng, 10_000, 0.6), stream)
 
+    @pytest.mark.parametrize("columns", [2, 6])
+    def test_values_that_go_missing_are_no_relation(self, columns: int) -> None:
+        rng = np.random.default_rng(23)
+        stream = rng.standard_normal((12_000, columns))
+        stream[4_000:, 0][rng.random(8_000) < 0.3] = np.nan
+        assert said(rng.standard_normal((6_000, columns)), stream) == []
+
     def test_columns_that_spread_together_are_no_relation(self) -> None:
         rng = np.random.default_rng(26)
         stream = rng.standard_normal((12_000, 6))
