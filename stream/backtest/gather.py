@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbus.detectors.profile import ColumnProfile, Profile
+from driftbus.detectors.profile import Profile
 from driftbus.schemas.columns import MISSING_TIME, Block
-from driftbus.schemas.config import DetectionConfig, StreamConfig
+from driftbus.schemas.config import DetectionConfig
 from driftbus.schemas.errors import ConfigError
+from driftbus.schemas.textparts import with_text_parts
 from driftbus.stream.backtest.drifts import Injector, Place
 from driftbus.stream.backtest.rows import Rows, in_panes, taken
 from driftbus.stream.files.rows import blocks_of
 from driftbus.stream.files.table import BATCH_ROWS
-from driftbus.stream.plan import Plans, StreamPlan, TopicPlan, column_path
+from driftbus.stream.plan import Plans, StreamPlan, TopicPlan
 from driftbus.stream.replay.filereplay import STREAM, FileReplay
 from driftbus.stream.replay.topicreplay import TopicReplay
 from driftbus.stream.summarise import matching
@@ -55,7 +56,7 @@ def from_file(file: FileReplay, most: int) -> Material:
     """All rows of a file, late ones at their place."""
     topic = file.plans.topics[file.table.name]
     blocks = [
-        _fine(topic.streams[0], block, np.ones(block.n, np.bool_))
+        _fine(topic, topic.streams[0], block, np.ones(block.n, np.bool_))
         for _, block in blocks_of(file.table, topic.projection, file.timeline.time_ms, file.timeline.order, BATCH_ROWS)
     ]
     return _material(file.plans, file.monitor, STREAM, topic, topic.streams[0], blocks, most)
@@ -82,7 +83,7 @@ def from_topic(replay: TopicReplay, monitor: str, stream: str, most: int, progre
             continue
         if not topic.projection.time:
             decoded.block.time_ms = np.where(batch.timestamps >= 0, batch.timestamps, MISSING_TIME)
-        blocks.append(_fine(plan, decoded.block, decoded.good))
+        blocks.append(_fine(topic, plan, decoded.block, decoded.good))
         if sum(block.n for block in blocks) > 2 * most + BATCH_ROWS:
             blocks = [in_panes(blocks, topic.pane_ms, most).block]
     return _material(replay.plans, monitor, stream, topic, plan, blocks, most)
@@ -92,11 +93,11 @@ def _is(plan: StreamPlan, monitor: str, stream: str) -> bool:
     return plan.monitor == monitor and plan.stream == stream
 
 
-def _fine(stream: StreamPlan, block: Block, good: NDArray[np.bool_]) -> Block:
+def _fine(topic: TopicPlan, stream: StreamPlan, block: Block, good: NDArray[np.bool_]) -> Block:
     keep = good & (block.time_ms != MISSING_TIME) & (block.time_ms >= 0)
     for row, text in stream.where:
         keep = keep & matching(block, row, text)
-    return block if keep.all() else taken(block, np.flatnonzero(keep))
+    return with_text_parts(block if keep.all() else taken(block, np.flatnonzero(keep)), topic.texts)
 
 
 def _material(
@@ -104,16 +105,11 @@ def _material(
 ) -> Material:
     rows = in_panes([b for b in blocks if b.n], topic.pane_ms, most)
     config = plans.monitors[monitor].config
-    places = [Place(column, _row(topic, config.streams[stream], column)) for column in plan.profile.columns]
+    numeric, categorical = (iter(places.tolist()) for places in plan.counter.rows)
+    places = [Place(c, next(numeric if c.kind == "numeric" else categorical)) for c in plan.profile.columns]
     columns = sum(len(s.profile.columns) * (1 + len(s.segments)) for s in plans.monitors[monitor].streams)
     if rows.block.n < 2_000:
         raise ConfigError(
             f"{rows.block.n:,} rows are too few for a backtest", fix="give at least 2,000; a week of traffic is better"
         )
     return Material(topic.topic, rows, plan, Injector(places, rows.block), config.detection, columns)
-
-
-def _row(topic: TopicPlan, stream: StreamConfig, column: ColumnProfile) -> int:
-    path = column_path(stream, column)
-    listed = topic.projection.numeric if column.kind == "numeric" else topic.projection.strings
-    return listed.index(path)

@@ -18,6 +18,7 @@ from driftbus.schemas.config import Config, LearnConfig
 from driftbus.schemas.decode.batch import Decoder
 from driftbus.schemas.events import DriftEvent
 from driftbus.schemas.textparts import derived_names
+from driftbus.stream.backtest.gather import from_file
 from driftbus.stream.files.prose import reads_like_prose, text_data
 from driftbus.stream.files.rows import block_of
 from driftbus.stream.files.survey import Wishes
@@ -90,6 +91,21 @@ def test_another_script_moves_its_share(tmp_path: Path) -> None:
     greek = ["το", "ένα", "καλό", "κακό", "τηλέφωνο", "οθόνη", "είναι", "ήταν"]
     told = replayed(tmp_path, reviews(rng, 2_000, [*VOCABULARY[:12], *greek], 6, 20), 9)
     assert "review.non_ascii" in {event.column for event in told}
+
+
+def test_a_backtest_takes_the_derived_columns(tmp_path: Path) -> None:
+    rng = np.random.default_rng(12)
+    files = [written(tmp_path / f"{i}.parquet", reviews(rng, 2_500, VOCABULARY, 6, 20), i) for i in range(2)]
+    found = from_file(prepare(files[1], files[0], Wishes(), every_ms=1_000), 10_000)
+    last = found.rows.ticks.size
+    counts = sum(pane.counts for pane in found.rows.panes(found.stream.counter, 0, last))
+    layout = found.profile.layout()
+    at = [column.name for column in found.profile.columns].index("review.words")
+    shares = [
+        c[layout.offsets[at] : layout.offsets[at + 1]] / 2_500 for c in (counts, found.profile.reference_counts())
+    ]
+    assert shares[0].sum() == 1
+    assert np.abs(shares[0] - shares[1]).max() < 0.05
 
 
 @pytest.mark.parametrize(
