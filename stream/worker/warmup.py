@@ -19,6 +19,7 @@ from driftbus.schemas.avsc import WriterSchema, parse_schema
 from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import BatchDecoder
 from driftbus.schemas.framing import SchemaKey, by_id, frame
+from driftbus.schemas.textparts import NUMBERS, WORD
 from driftbus.stream.driver import Driver
 from driftbus.stream.plan import build_plans
 
@@ -31,6 +32,10 @@ _SCHEMA = {
         {"name": "time", "type": {"type": "long", "logicalType": "timestamp-millis"}},
         {"name": "version", "type": "string"},
         {"name": "x", "type": ["null", "double"]},
+        {"name": "y", "type": "double"},
+        {"name": "z", "type": "double"},
+        {"name": "note", "type": "string"},
+        {"name": "emb", "type": {"type": "array", "items": "float"}},
         {"name": "c", "type": ["null", "string"]},
     ],
 }
@@ -55,7 +60,9 @@ def warm_up() -> float:
     begun = time.monotonic()
     rng = np.random.default_rng(0)
     reference: dict[str, NumericData | CategoryData] = {
-        "x": NumericData(rng.normal(size=2_000)),
+        **{name: NumericData(rng.normal(size=2_000)) for name in ("x", "y", "z", "emb[0]")},
+        **{f"note.{name}": NumericData(rng.normal(size=2_000)) for name in NUMBERS},
+        f"note.{WORD}": CategoryData(rng.choice(["a", "few"], 2_000).astype(object)),
         "c": CategoryData(rng.choice(["a", "b", "c"], 2_000).astype(object)),
     }
     profile = build_profile("warmup", "predictions", reference, ordered=True)
@@ -63,7 +70,7 @@ def warm_up() -> float:
         "kafka": {"bootstrap": "none:1"},
         "monitors": {
             "warmup": {
-                "predictions": {"topic": "warmup", "time": "time", "id": "c", "version": "version"},
+                "predictions": {"topic": "warmup", "time": "time", "id": "c", "version": "version", "text": ["note"]},
                 "segments": ["c"],
                 "pane": "1s",
             }
@@ -91,6 +98,10 @@ def _record(rng: np.random.Generator, i: int, *, drifted: bool) -> bytes:
         "time": i * 1_000 // _ROWS,
         "version": "1",
         "x": None if i % 17 == 0 else float(rng.normal(2.0 if drifted else 0.0)),
+        "y": float(rng.normal()),
+        "z": float(rng.normal()),
+        "note": "a few words " * int(rng.integers(1, 9)),
+        "emb": rng.normal(size=4).tolist(),
         "c": None if i % 23 == 0 else str(rng.choice(["a", "d"] if drifted else ["a", "b", "c"])),
     }
     fastavro.schemaless_writer(out, _SCHEMA, row)
