@@ -136,15 +136,16 @@ def column_path(stream: StreamConfig, column: ColumnProfile) -> str:
     mapped = {"score": stream.score, "prediction": stream.prediction, "label": stream.label}.get(column.role)
     if mapped:
         return mapped
-    return _path_of(stream, column.name)
+    return field_path(stream, column.name)
 
 
-def _path_of(stream: StreamConfig, name: str) -> str:
+def field_path(stream: StreamConfig, name: str) -> str:
+    """Where the field of that name in the profile stands in the records of a topic."""
     for path, renamed in stream.rename.items():
         if renamed == name:
             return path
     part = split_name(name)
-    return f"{_path_of(stream, part[0])}[{PARTS[part[1]]}]" if part else name
+    return f"{field_path(stream, part[0])}[{PARTS[part[1]]}]" if part else name
 
 
 @dataclass(slots=True)
@@ -172,7 +173,7 @@ class _Rows:
         derived = derived_columns([column.name for column in profile.columns])
         for column in profile.columns:
             if column.name in derived:
-                path = _path_of(stream, derived[column.name][0])
+                path = field_path(stream, derived[column.name][0])
                 self.strings.row(path)
                 self.texts.row(path)
             else:
@@ -190,7 +191,7 @@ class _Rows:
         if column.name not in derived:
             return (self.numeric if column.kind == "numeric" else self.strings).row(column_path(stream, column))
         name, part = derived[column.name]
-        place = self.texts.row(_path_of(stream, name))
+        place = self.texts.row(field_path(stream, name))
         if part == WORD:
             return len(self.strings.rows) + place
         return len(self.numeric.rows) + place * len(NUMBERS) + NUMBERS.index(part)
@@ -305,6 +306,9 @@ def _topic_plan(
             )
         paths = [(c.kind, column_path(own, c)) for c in profile.columns]
         vectors = derived_of_vectors([path for _, path in paths])
+        of_texts = derived_columns([c.name for c in profile.columns])
+        texts = sorted({field_path(own, name) for name, _ in of_texts.values()})
+        read = [pair for pair, c in zip(paths, profile.columns, strict=True) if c.name not in of_texts]
         segments = config.monitors[monitor].segments if stream != "labels" else []
         counter = Counter(
             profile,
@@ -327,7 +331,8 @@ def _topic_plan(
             watched={
                 **({own.time: ""} if own.time else {}),
                 **{path: "text" for path in (own.id, own.version, *segments, *own.where) if path},
-                **{path: "numeric" if kind == "numeric" else "text" for kind, path in paths if path not in vectors},
+                **{path: "numeric" if kind == "numeric" else "text" for kind, path in read if path not in vectors},
+                **dict.fromkeys(texts, "text"),
                 **dict.fromkeys(vectors.values(), "vector"),
             },
             where=tuple((strings.row(path), text) for path, text in sorted(own.where.items())),
@@ -335,7 +340,6 @@ def _topic_plan(
         streams.append(plan)
         sampled = (shape.k, own.id if shape.k else "")
         where = sorted(own.where.items())
-        texts = sorted({_path_of(own, name) for name, _ in derived_columns([c.name for c in profile.columns]).values()})
         of_text = [texts] if texts else []
         counted.append([monitor, stream, profile.profile_id, paths, own.version, segments, where, sampled, *of_text])
     widest = max(_CELL_BYTES * plan.layout.total + plan.shape.most_bytes for plan in streams)

@@ -9,11 +9,11 @@ from typing import cast
 from confluent_kafka import KafkaException
 
 from driftbus.detectors.profile import Profile
+from driftbus.schemas import textparts, vectorparts
 from driftbus.schemas.config import Config, StreamConfig
 from driftbus.schemas.errors import DriftbusError
 from driftbus.schemas.fields import FieldType, field_types
-from driftbus.schemas.vectorparts import derived_columns
-from driftbus.stream.plan import column_path
+from driftbus.stream.plan import column_path, field_path
 from driftbus.stream.setup.peek import newest, resolver_of, schema_and_body
 
 LOG = logging.getLogger(__name__)
@@ -25,9 +25,13 @@ def lacking(profile: Profile, stream: StreamConfig, fields: Mapping[str, FieldTy
     """Paths of the profile's columns that a schema doesn't have; none when it has maps, whose keys no schema tells."""
     if any(kind.kind.startswith("map") for kind in fields.values()):
         return []
-    paths = [column_path(stream, column) for column in profile.columns]
-    derived = derived_columns(paths)
-    return [path for path in dict.fromkeys(derived.get(path, path) for path in paths) if path not in fields]
+    texts = textparts.derived_columns([column.name for column in profile.columns])
+    paths = [
+        field_path(stream, texts[column.name][0]) if column.name in texts else column_path(stream, column)
+        for column in profile.columns
+    ]
+    vectors = vectorparts.derived_columns(paths)
+    return [path for path in dict.fromkeys(vectors.get(path, path) for path in paths) if path not in fields]
 
 
 def warn_of_lacking(config: Config, profiles: Mapping[tuple[str, str], Profile], partitions: Mapping[str, int]) -> None:

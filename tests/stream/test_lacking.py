@@ -8,7 +8,8 @@ import numpy as np
 
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
 from driftbus.schemas.config import StreamConfig
-from driftbus.schemas.fields import field_types
+from driftbus.schemas.fields import FieldType, field_types
+from driftbus.schemas.textparts import derived_names
 from driftbus.stream.worker.lacking import lacking
 
 PROFILE = build_profile(
@@ -45,3 +46,12 @@ def test_what_is_renamed_or_mapped_is_looked_for_where_it_stands() -> None:
 def test_keys_of_maps_stand_in_no_schema() -> None:
     with_map = schema(AGE, {"name": "features", "type": {"type": "map", "values": "double"}})
     assert lacking(PROFILE, STREAM, field_types(with_map)) == []
+
+
+def test_columns_of_free_text_are_its_field() -> None:
+    names = derived_names("review")
+    columns = {name: NumericData(np.arange(100.0)) for name in names[:-1]} | {names[-1]: CategoryData(["good"] * 100)}
+    profile = build_profile("m", "predictions", columns)
+    stream = StreamConfig(topic="t", rename={"body.review": "review"})
+    assert lacking(profile, stream, {"body.review": FieldType("text", "string")}) == []
+    assert lacking(profile, stream, {"x": FieldType("numeric", "double")}) == ["body.review"]
