@@ -233,7 +233,7 @@ class Scenario:
                 assert found.setdefault(event.id, event) == event, "one id, two events"
         return found
 
-    def settle(self, timeout_s: float = 120.0) -> None:
+    def settle(self, timeout_s: float = 200.0) -> None:
         """Wait until everything produced is judged, then compare with what is expected, to the last bit."""
         want = self.expected()
         assert any(isinstance(e, RetrainTrigger) for e in want.values()), "a scenario without a trigger proves little"
