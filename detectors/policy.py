@@ -14,8 +14,9 @@ from typing import Any
 
 from croniter import croniter
 
-from driftbus.schemas.config import SEVERITIES, DriftPolicy, RetrainConfig, format_duration
+from driftbus.schemas.configtypes import SEVERITIES, format_duration
 from driftbus.schemas.errors import ConfigError
+from driftbus.schemas.retrainconfig import DriftPolicy, RetrainConfig
 
 _DEFAULT_WINDOW_PANES = 10
 

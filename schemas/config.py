@@ -3,88 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from croniter import croniter
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SecretStr,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)")
+from driftbus.schemas.configtypes import DurationMs, Model, format_duration
+from driftbus.schemas.outcomeconfig import ComparisonConfig, JoinConfig, PerformanceConfig
+from driftbus.schemas.retrainconfig import RetrainConfig
 
 
-def parse_duration_ms(value: Any) -> int:
-    """Milliseconds in a duration like ``10s``, ``1.5h`` or ``7d``.
-
-    Raises:
-        ValueError: it is not a number followed by ms, s, m, min, h, d or w.
-    """
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(f"{value!r} is not a duration; write a number and a unit: 10s, 5m, 1h, 7d")
-    return round(float(match[1]) * _UNITS_MS[match[2]])
-
-
-def format_duration(ms: int) -> str:
-    """The shortest exact form of a duration: ``90000`` → ``90s``."""
-    for unit in ("w", "d", "h", "m", "s"):
-        if ms and ms % _UNITS_MS[unit] == 0:
-            return f"{ms // _UNITS_MS[unit]}{unit}"
-    return f"{ms}ms"
-
-
-def _duration_in(value: Any) -> Any:
-    return value if isinstance(value, int) and not isinstance(value, bool) else parse_duration_ms(value)
-
-
-_DURATION_SCHEMA = {
-    "anyOf": [{"type": "string", "pattern": f"^{_DURATION.pattern}$"}, {"type": "integer", "minimum": 0}]
-}
-
-DurationMs = Annotated[
-    int,
-    BeforeValidator(_duration_in),
-    PlainSerializer(format_duration, when_used="json"),
-    WithJsonSchema(_DURATION_SCHEMA),
-    Field(ge=0),
-]
-"""Milliseconds, written in YAML as ``10s``, ``5m``, ``1h`` or ``7d``."""
-
-
-def _cron(line: str) -> str:
-    advice = "write minute, hour, day of month, month and day of week: '0 2 * * SUN'"
-    if len(line.split()) != 5:
-        raise ValueError(f"{line!r} is not a cron line; {advice}")
-    try:
-        croniter(line, 0.0).get_next()
-    except ValueError as e:  # croniter's errors are all ValueErrors, also that of a date that never comes
-        raise ValueError(f"{line!r} is not a cron line ({str(e).removeprefix(f'[{line}] ')}); {advice}") from e
-    return line
-
-
-CronLine = Annotated[str, AfterValidator(_cron)]
-"""Five fields, in UTC."""
-
-Severity = Literal["minor", "moderate", "severe"]
-SEVERITIES: tuple[Severity, ...] = ("minor", "moderate", "severe")
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class KafkaConfig(_Model):
+class KafkaConfig(Model):
     """How to reach the brokers."""
 
     bootstrap: str = Field(description="host:port, several separated by commas")
@@ -119,7 +48,7 @@ class KafkaConfig(_Model):
         return {k: v for k, v in pairs.items() if v is not None} | self.options
 
 
-class RegistryConfig(_Model):
+class RegistryConfig(Model):
     """Where writer schemas come from: a Confluent-compatible registry, or .avsc files."""
 
     url: str | None = None
@@ -131,7 +60,7 @@ class RegistryConfig(_Model):
     timeout: DurationMs = 5_000
 
 
-class StreamConfig(_Model):
+class StreamConfig(Model):
     """One topic of a monitor and how its fields are read. Everything that is not mapped is a feature."""
 
     topic: str
@@ -154,7 +83,7 @@ class StreamConfig(_Model):
     ignore: list[str] = Field(default_factory=list, description="fields to leave out")
 
 
-class LearnConfig(_Model):
+class LearnConfig(Model):
     """A reference learned from the stream's own first period, when no profile is given."""
 
     period: DurationMs = Field(default=86_400_000, description="event time to learn from")
@@ -173,7 +102,7 @@ Detector = Literal["adwin", "psi", "ks", "js", "hellinger", "wasserstein", "chi2
 """Detectors of distributions; docs/detectors has a page of each."""
 
 
-class SeasonConfig(_Model):
+class SeasonConfig(Model):
     """Cycles of the day and of the week that a reference knows."""
 
     kind: Literal["auto", "none", "hour_of_day", "day_type", "hour_of_week"] = Field(
@@ -193,7 +122,7 @@ class SeasonConfig(_Model):
         return name
 
 
-class DetectionConfig(_Model):
+class DetectionConfig(Model):
     """What decides an alarm. The defaults were measured; docs/detection.md has the numbers."""
 
     false_alarms_per_week: float | None = Field(
@@ -232,56 +161,7 @@ class DetectionConfig(_Model):
         return self
 
 
-class DriftPolicy(_Model):
-    """Retrain when enough columns have drifted."""
-
-    columns: int = Field(default=3, ge=1, description="at least so many columns with an open episode")
-    any_of: list[str] = Field(default_factory=list, description="only these columns count; empty: all")
-    severity: Severity = "moderate"
-    window: DurationMs = Field(default=0, description="length of a policy window; 0: ten panes")
-    for_: str = Field(default="2 windows", alias="for", description="'2 windows' or '2 of 3 windows'")
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    @property
-    def m_of_n(self) -> tuple[int, int]:
-        """(M, N): the condition holds in M of the last N windows."""
-        match = re.fullmatch(r"\s*(\d+)(?:\s*of\s*(\d+))?\s*(?:windows?)?\s*", self.for_)
-        if match is None:
-            raise ValueError(f"{self.for_!r}: write '2 windows' or '2 of 3 windows'")
-        m, n = int(match[1]), int(match[2] or match[1])
-        if not 1 <= m <= n <= 1000:
-            raise ValueError(f"{self.for_!r}: need 1 <= M <= N <= 1000")
-        return m, n
-
-    @model_validator(mode="after")
-    def _readable(self) -> DriftPolicy:
-        self.m_of_n  # noqa: B018 - raises when it can't be read
-        return self
-
-
-class PolicyRule(_Model):
-    """One reason to retrain: exactly one of the keys."""
-
-    drift: DriftPolicy | None = None
-    schedule: CronLine | None = Field(default=None, description="cron line, in event time, UTC")
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> PolicyRule:
-        if (self.drift is None) == (self.schedule is None):
-            raise ValueError("write exactly one of drift, schedule")
-        return self
-
-
-class RetrainConfig(_Model):
-    """When a retrain trigger is published."""
-
-    any: list[PolicyRule] = Field(default_factory=lambda: [PolicyRule(drift=DriftPolicy())])
-    cooldown: DurationMs = Field(default=86_400_000, description="no second trigger within this event time")
-    dry_run: bool = False
-
-
-class MonitorConfig(_Model):
+class MonitorConfig(Model):
     """A model or a feature view that is watched."""
 
     predictions: StreamConfig | None = None
@@ -294,6 +174,11 @@ class MonitorConfig(_Model):
     learn: LearnConfig = LearnConfig()
     pane: DurationMs | None = Field(default=None, description="overrides the default pane")
     detection: DetectionConfig = DetectionConfig()
+    join: JoinConfig = JoinConfig()
+    performance: PerformanceConfig = PerformanceConfig()
+    comparisons: list[ComparisonConfig] = Field(
+        default_factory=list, description="versions side by side: champion and challenger, shadow, canary, A/B"
+    )
     retrain: RetrainConfig | None = RetrainConfig()
 
     @model_validator(mode="after")
@@ -303,18 +188,29 @@ class MonitorConfig(_Model):
         return self
 
     @property
+    def outcomes(self) -> Literal["none", "joined", "echoed"]:
+        """How labels find what was predicted: by id, or because they carry it themselves."""
+        labels = self.labels
+        if labels is None or not labels.label:
+            return "none"
+        if labels.score or labels.prediction:
+            return "echoed"
+        return "joined" if labels.id and self.predictions is not None and self.predictions.id else "none"
+
+    @property
     def streams(self) -> dict[str, StreamConfig]:
         """The monitor's topics by stream name."""
         named = {"predictions": self.predictions, "features": self.features, "labels": self.labels}
         return {name: stream for name, stream in named.items() if stream is not None}
 
 
-class TopicsConfig(_Model):
+class TopicsConfig(Model):
     """Names of driftbus's own topics."""
 
     summaries: str = "driftbus.summaries"
     drift: str = "driftbus.drift"
     incidents: str = "driftbus.incidents"
+    performance: str = "driftbus.performance"
     retrain: str = "driftbus.retrain"
     state: str = "driftbus.state"
     profiles: str = "driftbus.profiles"
@@ -323,19 +219,23 @@ class TopicsConfig(_Model):
     replication: int = Field(default=1, ge=1)
 
 
-class OutputConfig(_Model):
+class OutputConfig(Model):
     """How drift events, incidents and retrain triggers are written."""
 
     format: Literal["avro", "cloudevents-json"] = "avro"
 
 
-class RunConfig(_Model):
+class RunConfig(Model):
     """The worker."""
 
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=9464, ge=0, le=65535)
     metrics_columns: int = Field(
         default=50, ge=0, description="columns per monitor with metrics of their own; the rest is __other__"
+    )
+    store: str = Field(
+        default="driftbus-store",
+        description="folder of the predictions that wait for labels; it is rebuilt from the topics when it is lost",
     )
     snapshot_every: DurationMs = 60_000
     commit_every: DurationMs = 1_000
@@ -347,7 +247,7 @@ class RunConfig(_Model):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class LimitsConfig(_Model):
+class LimitsConfig(Model):
     """Bounds that the protocol needs; they are part of a source's epoch."""
 
     pane: DurationMs = Field(default=10_000, gt=0, description="bucket of event time, the unit of everything")
@@ -361,7 +261,7 @@ class LimitsConfig(_Model):
     record_bytes: int = Field(default=1_048_576, ge=1)
 
 
-class Config(_Model):
+class Config(Model):
     """The whole of driftbus.yaml."""
 
     app: str = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from driftbus.schemas.config import SEVERITIES
+from driftbus.schemas.configtypes import SEVERITIES
 from driftbus.schemas.events import DriftEvent, Member
 from driftbus.stream.plan import MonitorPlan
 

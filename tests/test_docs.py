@@ -18,8 +18,9 @@ from pydantic.fields import FieldInfo
 
 from benchmarks import pictures
 from driftbus.detectors.episodes import ASPECTS, WHATS
-from driftbus.schemas.config import Config, Detector, format_duration
+from driftbus.schemas.config import Config, Detector
 from driftbus.schemas.configfile import ENVIRONMENT, config_json_schema, read_config
+from driftbus.schemas.configtypes import format_duration
 from driftbus.schemas.contracts import contract
 from driftbus.stream.cli.main import group, run
 from driftbus.stream.worker.metrics import Metrics

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from driftbus.schemas.config import format_duration
+from driftbus.schemas.configtypes import format_duration
 from driftbus.stream.backtest.drifts import POWER, Drift, Kind
 from driftbus.stream.backtest.study import Delays, Result, Study, mean_delay
 

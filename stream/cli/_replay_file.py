@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 import driftbus
-from driftbus.schemas.config import Config, format_duration
+from driftbus.schemas.config import Config
+from driftbus.schemas.configtypes import format_duration
 from driftbus.schemas.events import DriftEvent
 from driftbus.schemas.vectorparts import DIRECTIONS, derived_columns
 from driftbus.stream.cli._replaying import events_to, explain_steps, progress, say_note, say_result, speaker

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from driftbus.detectors.profile import Profile
-from driftbus.schemas.config import parse_duration_ms
+from driftbus.schemas.configtypes import parse_duration_ms
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.jsonlines import event_json, json_line
 from driftbus.stream.judge import Decided

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import driftbus
-from driftbus.schemas.config import format_duration
+from driftbus.schemas.configtypes import format_duration
 from driftbus.schemas.errors import ConfigError
 from driftbus.stream.cli._replaying import Say
 from driftbus.stream.files.filetimes import when

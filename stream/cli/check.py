@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from driftbus.schemas.config import Config, format_duration
+from driftbus.schemas.config import Config
 from driftbus.schemas.configfile import Problem, config_json_schema, read_config
+from driftbus.schemas.configtypes import format_duration
 from driftbus.schemas.errors import ConfigError
 from driftbus.stream.cli._options import config_option
 

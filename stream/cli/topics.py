@@ -35,7 +35,7 @@ def command(config_path: Path, create: bool, as_json: bool) -> int | None:
             click.echo(json.dumps(values | {"partitions": counts.get(topic.name, 0)}))
             continue
         sign = click.style("✗", fg="red") if problem else click.style("✓", fg="green")
-        state = problem.message if problem else f"{counts[topic.name]} partitions"
+        state = problem.message if problem else f"{counts.get(topic.name, topic.partitions)} partitions"
         click.echo(f"{sign} {topic.name:<24} {state}{', created' if topic.name in made else ''}")
         settings = " ".join(f"{key}={value}" for key, value in topic.settings.items())
         click.echo(f"    {settings or 'no settings of its own'}")

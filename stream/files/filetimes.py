@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbus.schemas.columns import MISSING_TIME
-from driftbus.schemas.config import format_duration
+from driftbus.schemas.configtypes import format_duration
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.jsonlines import iso_utc
 from driftbus.stream.files.survey import Wishes, find_time

@@ -10,7 +10,8 @@ import numpy as np
 
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.seasons import HOUR_MS
-from driftbus.schemas.config import Config, KafkaConfig, LimitsConfig, MonitorConfig, StreamConfig, format_duration
+from driftbus.schemas.config import Config, KafkaConfig, LimitsConfig, MonitorConfig, StreamConfig
+from driftbus.schemas.configtypes import format_duration
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.textparts import derived_columns
 from driftbus.schemas.vectorparts import derived_columns as derived_of_vectors

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbus.detectors.verdict import ColumnView
-from driftbus.schemas.config import SEVERITIES
+from driftbus.schemas.configtypes import SEVERITIES
 from driftbus.schemas.events import DriftEvent, Group, Incident, RetrainTrigger
 from driftbus.stream.judge import Decided
 from driftbus.stream.summarise import Rejection

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from driftbus.schemas.config import SEVERITIES
+from driftbus.schemas.configtypes import SEVERITIES
 from driftbus.schemas.events import DriftEvent, Group, Incident, Member
 from driftbus.stream.replay.history import Episode
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from driftbus.schemas.config import SEVERITIES
+from driftbus.schemas.configtypes import SEVERITIES
 from driftbus.schemas.events import Group
 from driftbus.stream.replay.history import Episode, History
 from driftbus.stream.replay.tracks import Track, Tracks

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import count
 from math import floor, log10
 
-from driftbus.schemas.config import format_duration
+from driftbus.schemas.configtypes import format_duration
 from driftbus.stream.files.filetimes import when
 
 _S, _MIN, _H, _D = 1_000, 60_000, 3_600_000, 86_400_000

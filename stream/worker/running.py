@@ -14,7 +14,8 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from driftbus.schemas.config import Config, format_duration
+from driftbus.schemas.config import Config
+from driftbus.schemas.configtypes import format_duration
 from driftbus.schemas.errors import Unavailable
 from driftbus.stream.worker.health import Health, HttpServer
 from driftbus.stream.worker.metrics import Metrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -184,7 +185,16 @@ def create_topics(admin: AdminClient, config: Config) -> list[str]:
                 raise ConfigError(f"topic {name} can't be created: {error.args[0].str()}", key="topics") from error
         else:
             made.append(name)
+    _wait_until_seen(admin, made)
     return sorted(made)
+
+
+def _wait_until_seen(admin: AdminClient, names: Iterable[str]) -> None:
+    """A new topic is in a broker's metadata only some moments after its creation was confirmed."""
+    deadline = time.monotonic() + _ANSWER_S
+    while (unseen := set(names) - partition_counts(admin).keys()) and time.monotonic() < deadline:
+        LOG.debug("waiting until the brokers know of %s", ", ".join(sorted(unseen)))
+        time.sleep(0.1)
 
 
 def _policies(admin: AdminClient, names: Iterable[str]) -> dict[str, str]:

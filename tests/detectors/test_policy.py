@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftbus.detectors.policy import Evidence, Policy
-from driftbus.schemas.config import RetrainConfig
+from driftbus.schemas.retrainconfig import RetrainConfig
 
 PANE = 1_000
 WINDOW = 10 * PANE

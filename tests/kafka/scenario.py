@@ -243,10 +243,21 @@ class Scenario:
             assert not dead, dead[0]
             return want.keys() <= self.published().keys()
 
-        wait_for(done, timeout_s, "all expected events")
+        try:
+            wait_for(done, timeout_s, "all expected events")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self._unsettled(want)}") from None
         for worker in self.workers:
             worker.child.stop()
         assert self.published() == want
+
+    def _unsettled(self, want: Mapping[str, Published]) -> str:
+        """What is missing and what nobody expected, how far the group is, and the last words of each worker."""
+        found = self.published()
+        told = [f"{'missing' if i in want else 'unexpected'}: {(found | want)[i]}" for i in want.keys() ^ found.keys()]
+        told.append(f"committed {self.kafka.committed(self.tag, self.source)} of {[len(log) for log in self.log]}")
+        told += [f"worker, exit code {w.child.returncode}:\n{w.child.tail()}" for w in self.workers]
+        return "\n".join(told)
 
     def close(self) -> None:
         for worker in self.workers:
