@@ -30,7 +30,7 @@ from driftbus.stream.demo.watch import watch
 from driftbus.stream.worker.profiles import publish_profile
 from driftbus.stream.worker.topics import admin_client, create_topics
 
-_READY_S, _STEP_S = 180.0, 0.25
+_READY_S, _STEP_S, _LEAVE_S = 180.0, 0.25, 8.0
 _SOURCE_PARTITIONS = 4
 _SECONDS_BETWEEN_LOANS = 523
 
@@ -171,7 +171,7 @@ def _worker(config: Config, home: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(_LEAVE_S)  # its broker and its topics go with it: there is nothing to lose
         except subprocess.TimeoutExpired:
             process.kill()
 

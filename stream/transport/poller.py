@@ -59,6 +59,12 @@ class Listener(Protocol):
         """The consumer can't go on."""
 
 
+def _tell_once(answer: Future[list[KafkaError]], errors: list[KafkaError]) -> None:
+    """Answer a commit, unless nobody waits for it any more: the event loop may cancel it at any moment."""
+    if not answer.done() and answer.set_running_or_notify_cancel():
+        answer.set_result(errors)
+
+
 class Poller(threading.Thread):
     """Polls, commits and rebalances for one `Listener`.
 
@@ -173,15 +179,16 @@ class Poller(threading.Thread):
             try:
                 if self._revoking:
                     done = consumer.commit(offsets=offsets, asynchronous=False)
-                    answer.set_result([p.error for p in done or () if p.error])
+                    _tell_once(answer, [p.error for p in done or () if p.error])
                 elif self._committing is not None:
-                    answer.set_result([KafkaError(KafkaError._IN_PROGRESS, "the previous commit is not answered yet")])
+                    busy = KafkaError(KafkaError._IN_PROGRESS, "the previous commit is not answered yet")
+                    _tell_once(answer, [busy])
                 else:
                     self._committing = answer
                     consumer.commit(offsets=offsets, asynchronous=True)
             except KafkaException as error:
                 self._committing = None
-                answer.set_result([error.args[0]])
+                _tell_once(answer, [error.args[0]])
 
         self.call(command).add_done_callback(lambda f: answer.cancel() if f.cancelled() or f.exception() else None)
         return asyncio.wrap_future(answer, loop=self._loop)
@@ -235,6 +242,9 @@ class Poller(threading.Thread):
     def _serve(self) -> None:
         while self._commands:
             future, command = self._commands.popleft()
+            # from here on the event loop can't cancel it: a result for a cancelled future would be an error here
+            if not future.set_running_or_notify_cancel():
+                continue
             try:
                 if self._closed:
                     raise RuntimeError("the consumer is closed")
@@ -345,8 +355,8 @@ class Poller(threading.Thread):
 
     def _on_commit(self, error: KafkaError | None, parts: list[TopicPartition]) -> None:
         answer, self._committing = self._committing, None
-        if answer is not None and not answer.done():
-            answer.set_result([error] if error else [p.error for p in parts if p.error])
+        if answer is not None:
+            _tell_once(answer, [error] if error else [p.error for p in parts if p.error])
 
     # Rebalance callbacks, called by librdkafka inside consume() or close().
 
