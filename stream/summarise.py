@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from driftbus.detectors.sampling import NO_DELAY
 from driftbus.detectors.sketches import Sketches, merged
 from driftbus.detectors.summary import Unseen, merge_unseen, pack_counts
-from driftbus.schemas.columns import MISSING_TIME, PRESENT, Block
+from driftbus.schemas.columns import MISSING_TIME, Block
 from driftbus.schemas.events import Entry, Group, Source, SummaryPart
 from driftbus.schemas.fields import WriterFields
 from driftbus.schemas.hashing import hash_bytes
-from driftbus.schemas.kernel import kernel
 from driftbus.schemas.textparts import with_text_parts
+from driftbus.stream.cutting import arrival_delays, cut_ranges, extents, renumber
+from driftbus.stream.factorise import factorise, matching
 from driftbus.stream.plan import StreamPlan, TopicPlan
 
 ShardPart = tuple[int, SummaryPart]
@@ -115,7 +116,7 @@ class Summariser:
         ticks = np.where(good, block.time_ms // self.plan.pane_ms, -1)
         keys = list(self._entries)
         open_keys = np.array(keys, np.int64).reshape(len(keys), 2)
-        cuts, cut_ticks, entry_of, entry_keys, entry_range, self._records, self._max_tick = _cut_ranges(
+        cuts, cut_ticks, entry_of, entry_keys, entry_range, self._records, self._max_tick = cut_ranges(
             ticks, good, groups, open_keys, self._records, self._max_tick,
             self.plan.range_records, self.plan.range_entries,
         )  # fmt: skip
@@ -188,11 +189,11 @@ class Summariser:
             mask = good
             for row, text in stream.where:
                 mask = mask & matching(block, row, text)
-            versions, names = _factorise(block, stream.version, mask)
+            versions, names = factorise(block, stream.version, mask)
             ids = [self._group_id(stream, Group(stream.monitor, stream.stream, name)) for name in names]
             slots.append(_lookup(ids, versions))
             for segment, row in stream.segments:
-                values, texts = _factorise(block, row, mask)
+                values, texts = factorise(block, row, mask)
                 pairs, at = np.unique(versions * len(texts) + values, return_inverse=True)
                 ids = [
                     -1
@@ -242,11 +243,11 @@ class Summariser:
         """The content that this block adds to each entry, of which `known` is there already."""
         entries = len(known)
         fresh: list[_Open] = [_EMPTY] * entries
-        rows, first, last = _extents(entry_of, offsets, entries)
+        rows, first, last = extents(entry_of, offsets, entries)
         slot = 0
         for stream in self.plan.streams:
             for number in range(1 + len(stream.segments)):
-                local, used = _renumber(entry_of[slot], entries)
+                local, used = renumber(entry_of[slot], entries)
                 counts, unseen = stream.counter.count(block, local, used.size)
                 for i, e in enumerate(used.tolist()):
                     fresh[e] = _Open(counts[i], int(rows[e]), int(first[e]), int(last[e]) + 1, {})
@@ -284,7 +285,7 @@ class Summariser:
         if not self.plan.projection.time:
             return np.full(block.n, NO_DELAY, np.int64)
         delays = np.empty(block.n, np.int64)
-        _subtract(timestamps, block.time_ms, delays)
+        arrival_delays(timestamps, block.time_ms, delays)
         return delays
 
     def _parts(
@@ -333,173 +334,5 @@ def _entry(group: Group, tick: int, content: _Open) -> Entry:
     return Entry(group, tick, content.rows, content.from_offset, content.to_offset, counts, width, unseen, *sketches)
 
 
-def matching(block: Block, row: int, text: str) -> NDArray[np.bool_]:
-    """bool[n], whether the text of a column is this one."""
-    codes, names = _factorise(block, row, np.ones(block.n, np.bool_))
-    wanted = np.array([name == text for name in names], np.bool_)
-    return wanted[codes] if len(names) else np.zeros(block.n, np.bool_)
-
-
-def _factorise(block: Block, row: int, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], list[str]]:
-    """Codes of the texts of a string column (-1 where masked), and the texts; "" for null and for `row` -1."""
-    if row < 0:
-        return np.where(mask, 0, -1), [""]
-    codes, firsts = _codes(block.text_hash[row], block.text_status[row], mask)
-    return codes, [(block.string(row, int(first)) or "") for first in firsts]
-
-
 def _lookup(ids: list[int], codes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(codes >= 0, np.array([*ids, -1], np.int64)[codes], -1)
-
-
-@kernel
-def _codes(
-    hashes: NDArray[np.uint64], status: NDArray[np.uint8], mask: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Dense codes of equal hashes in order of first occurrence (-1 where masked), and those first rows."""
-    n = hashes.size
-    size = 16
-    while size < 2 * n:
-        size *= 2
-    table = np.full(size, -1, np.int64)
-    codes = np.full(n, -1, np.int64)
-    firsts = np.empty(n, np.int64)
-    count, null = 0, -1
-    for i in range(n):
-        if not mask[i]:
-            continue
-        if status[i] != PRESENT:
-            if null < 0:
-                null = count
-                firsts[count] = i
-                count += 1
-            codes[i] = null
-            continue
-        slot = np.int64(hashes[i] & np.uint64(size - 1))
-        while table[slot] >= 0 and hashes[firsts[table[slot]]] != hashes[i]:
-            slot = (slot + 1) & (size - 1)
-        if table[slot] < 0:
-            table[slot] = count
-            firsts[count] = i
-            count += 1
-        codes[i] = table[slot]
-    return codes, firsts[:count]
-
-
-@kernel
-def _subtract(timestamps: NDArray[np.int64], times: NDArray[np.int64], delays: NDArray[np.int64]) -> None:
-    for i in range(delays.size):
-        known = timestamps[i] >= 0 and times[i] >= 0
-        delays[i] = timestamps[i] - times[i] if known else NO_DELAY
-
-
-@kernel
-def _renumber(entry: NDArray[np.int64], entries: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The entries that occur, in order of first occurrence, and each row's place among them (-1 for none)."""
-    place = np.full(entries, -1, np.int64)
-    used = np.empty(entries, np.int64)
-    local = np.empty(entry.size, np.int64)
-    count = 0
-    for i in range(entry.size):
-        e = entry[i]
-        if e >= 0 and place[e] < 0:
-            place[e], used[count] = count, e
-            count += 1
-        local[i] = place[e] if e >= 0 else -1
-    return local, used[:count]
-
-
-@kernel
-def _extents(
-    entry_of: NDArray[np.int64], offsets: NDArray[np.int64], entries: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Per entry: rows, first offset, last offset."""
-    rows = np.zeros(entries, np.int64)
-    first = np.zeros(entries, np.int64)
-    last = np.zeros(entries, np.int64)
-    for s in range(entry_of.shape[0]):
-        for i in range(entry_of.shape[1]):
-            e = entry_of[s, i]
-            if e >= 0:
-                if rows[e] == 0:
-                    first[e] = offsets[i]
-                last[e] = offsets[i]
-                rows[e] += 1
-    return rows, first, last
-
-
-@kernel
-def _cut_ranges(
-    ticks: NDArray[np.int64],
-    good: NDArray[np.bool_],
-    groups: NDArray[np.int64],
-    open_keys: NDArray[np.int64],
-    records: int,
-    max_tick: int,
-    most_records: int,
-    most_entries: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int, int]:
-    """Where ranges end, and which (group, pane) of which range each row belongs to.
-
-    A range is cut before a record iff it is not empty and the record's tick is greater than all
-    of the range's, or it holds `most_records` records or `most_entries` entries.
-
-    Returns:
-        rows before which the range is cut; greatest tick of each range so closed; entry of each
-        (slot, row), -1 for none; (group, tick) of each entry in order of first occurrence; range
-        of each entry; records and greatest tick of the range left open.
-    """
-    n = ticks.size
-    slots = groups.shape[0]
-    cuts = np.empty(n, np.int64)
-    cut_ticks = np.empty(n, np.int64)
-    entry_of = np.full((slots, n), -1, np.int64)
-    keys = np.empty((slots * n, 2), np.int64)
-    ranges = np.empty(slots * n, np.int64)
-    size = 64
-    while size < 4 * (most_entries + slots + open_keys.shape[0]):
-        size *= 2
-    # open addressing on (group, tick); a slot belongs to the current range iff its stamp says so
-    stamp = np.full(size, -1, np.int64)
-    at_group = np.empty(size, np.int64)
-    at_tick = np.empty(size, np.int64)
-    at_entry = np.empty(size, np.int64)
-    current = 0
-    cut_count = 0
-    count = 0
-    distinct = 0
-    for k in range(open_keys.shape[0]):
-        g, t = open_keys[k, 0], open_keys[k, 1]
-        slot = (g + t * np.int64(0x9E3779B1)) & (size - 1)
-        while stamp[slot] == current:
-            slot = (slot + 1) & (size - 1)
-        stamp[slot], at_group[slot], at_tick[slot], at_entry[slot] = current, g, t, -1
-        distinct += 1
-    for i in range(n):
-        if not good[i]:
-            continue
-        t = ticks[i]
-        if records > 0 and (t > max_tick or records >= most_records or distinct >= most_entries):
-            cuts[cut_count], cut_ticks[cut_count] = i, max_tick
-            cut_count += 1
-            current += 1
-            records, distinct, max_tick = 0, 0, -1
-        records += 1
-        max_tick = max(max_tick, t)
-        for s in range(slots):
-            g = groups[s, i]
-            if g < 0:
-                continue
-            slot = (g + t * np.int64(0x9E3779B1)) & (size - 1)
-            while stamp[slot] == current and (at_group[slot] != g or at_tick[slot] != t):
-                slot = (slot + 1) & (size - 1)
-            if stamp[slot] != current:
-                stamp[slot], at_group[slot], at_tick[slot], at_entry[slot] = current, g, t, -1
-                distinct += 1
-            if at_entry[slot] < 0:
-                at_entry[slot] = count
-                keys[count, 0], keys[count, 1] = g, t
-                ranges[count] = current
-                count += 1
-            entry_of[s, i] = at_entry[slot]
-    return cuts[:cut_count], cut_ticks[:cut_count], entry_of, keys[:count], ranges[:count], records, max_tick

@@ -15,12 +15,12 @@ from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.textparts import with_text_parts
 from driftbus.stream.backtest.drifts import Injector, Place
 from driftbus.stream.backtest.rows import Rows, in_panes, taken
+from driftbus.stream.factorise import matching
 from driftbus.stream.files.rows import blocks_of
 from driftbus.stream.files.table import BATCH_ROWS
 from driftbus.stream.plan import Plans, StreamPlan, TopicPlan
 from driftbus.stream.replay.filereplay import STREAM, FileReplay
 from driftbus.stream.replay.topicreplay import TopicReplay
-from driftbus.stream.summarise import matching
 
 MOST_ROWS = 200_000
 """Rows that are kept, the latest ones, unless the user asks for more."""
