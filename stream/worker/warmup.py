@@ -77,14 +77,16 @@ def warm_up() -> float:
         },
         "limits": {"lateness": "0s"},
     }
-    plans = build_plans(Config.model_validate(document), {("warmup", "predictions"): profile}, {"warmup": 1})
+    plans = build_plans(Config.model_validate(document), {("warmup", "predictions"): profile}, {"warmup": 2})
     driver, decoder = Driver(plans), BatchDecoder(plans.topics["warmup"].projection, _Resolver())
     for half in range(2):
         first = half * _PANES * _ROWS
         values = [_record(rng, first + i, drifted=half == 1) for i in range(_PANES * _ROWS)]
         decoded = decoder.decode([*values, b"\0damaged"], lambda _: ())
         offsets = np.arange(first, first + len(values) + 1, dtype=np.int64)
-        driver.feed("warmup", 0, decoded.block, offsets, np.full(offsets.size, -1, np.int64), decoded.good)
+        for partition in range(2):  # the panes of both are merged
+            driver.feed("warmup", partition, decoded.block, offsets, np.full(offsets.size, -1, np.int64), decoded.good)
+    driver.rest([("warmup", 0), ("warmup", 1)])
     driver.finish()
     took = time.monotonic() - begun
     if took > _SLOW_S:
