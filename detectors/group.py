@@ -19,7 +19,8 @@ from driftbus.detectors.episodes import SEVERITIES, EpisodeBook, Evidence, OpenE
 from driftbus.detectors.evidence import Evidences, detector_names, distances_on, sums_on
 from driftbus.detectors.folding import Folding
 from driftbus.detectors.histogram import Illustrator, Picture
-from driftbus.detectors.joint import JointWatch, reference_of
+from driftbus.detectors.joint import JointWatch
+from driftbus.detectors.joint_reference import reference_of
 from driftbus.detectors.longrun import LongRun
 from driftbus.detectors.nulls import LAWS, STATIC
 from driftbus.detectors.profile import Profile

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.pictures import ALARM, CURRENT, LIMIT, REFERENCE, panels, picture
-from driftbus.detectors.joint import JointWatch, reference_of
+from driftbus.detectors.joint import JointWatch
+from driftbus.detectors.joint_reference import reference_of
 from driftbus.detectors.reference import NumericData, build_profile
 from driftbus.detectors.relations import Judgement, Sign
 from driftbus.detectors.settings import Settings

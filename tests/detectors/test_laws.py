@@ -22,7 +22,8 @@ from driftbus.detectors.distancebank import LEAST, DistanceBank
 from driftbus.detectors.duplicates import DuplicatesWatch
 from driftbus.detectors.freshness import FreshnessWatch
 from driftbus.detectors.group import GroupDetector
-from driftbus.detectors.joint import JointWatch, Reference, reference_of
+from driftbus.detectors.joint import JointWatch
+from driftbus.detectors.joint_reference import Reference, reference_of
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.psi import PsiBank
 from driftbus.detectors.settings import Settings

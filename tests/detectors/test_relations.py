@@ -18,7 +18,8 @@ from driftbus.detectors.copula import MISSING, scale_of, scored, scores
 from driftbus.detectors.correlation import correlations, correlations_of, effect
 from driftbus.detectors.group import GroupDetector
 from driftbus.detectors.haar import Haar
-from driftbus.detectors.joint import JointWatch, reference_of
+from driftbus.detectors.joint import JointWatch
+from driftbus.detectors.joint_reference import reference_of
 from driftbus.detectors.multivariate import features, kernel_test, mean_features, weighted_chi2_tail
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.reconstruction import errors, principal, reconstruction
