@@ -9,6 +9,7 @@ from typing import Any
 
 from driftbus.schemas.events import DriftEvent, Incident, Published
 from driftbus.schemas.jsonlines import event_json, iso_utc, json_line
+from driftbus.schemas.outcomeevents import PerformanceReport
 
 AVRO_CONTENT = "application/avro"
 JSON_CONTENT = "application/json"
@@ -26,6 +27,8 @@ def attributes(event: Published, app: str) -> dict[str, str]:
         type_, time_ms, subject = f"io.driftbus.drift.{event.status}", event.window_end_ms, event.column
     elif isinstance(event, Incident):
         type_, time_ms, subject = f"io.driftbus.incident.{event.status}", event.decided_ms, event.incident_id
+    elif isinstance(event, PerformanceReport):
+        type_, time_ms, subject = f"io.driftbus.performance.{event.stage}", event.decided_ms, event.version
     else:
         type_, time_ms, subject = "io.driftbus.retrain.triggered", event.decided_ms, event.version
     named = {

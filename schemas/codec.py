@@ -36,6 +36,7 @@ from driftbus.schemas.events import (
     SummaryPart,
 )
 from driftbus.schemas.fields import WriterFields
+from driftbus.schemas.outcomeevents import MetricValue, Outcome, PerformanceReport
 
 KINDS = ("final", "preview", "clock")
 STATE_FORMAT = 1
@@ -146,13 +147,15 @@ def decode_manual(body: bytes, writer: Contract | None = None) -> ManualRetrain:
 def encode_drift(event: DriftEvent) -> bytes:
     """The Avro body of a drift event."""
     plain = _with_ranges(event, _DRIFT_FIELDS)
-    return _encode("DriftEvent", plain | {"histogram": None if event.histogram is None else _flat(event.histogram)})
+    shown = {"histogram": event.histogram, "outcome": event.outcome}
+    return _encode("DriftEvent", plain | {name: None if part is None else _flat(part) for name, part in shown.items()})
 
 
 def decode_drift(body: bytes, writer: Contract | None = None) -> DriftEvent:
     """A drift event from its Avro body; raises DecodeError."""
     r = _decode("DriftEvent", body, writer)
-    shown = {"histogram": _histogram(r["histogram"]), "curve": tuple(r["curve"])}
+    outcome = None if r["outcome"] is None else Outcome(**r["outcome"] | {"moved": tuple(r["outcome"]["moved"])})
+    shown = {"histogram": _histogram(r["histogram"]), "curve": tuple(r["curve"]), "outcome": outcome}
     return DriftEvent(**r | shown | {"ranges": _ranges(r["ranges"])})
 
 
@@ -183,6 +186,18 @@ def decode_incident(body: bytes, writer: Contract | None = None) -> Incident:
     )
     hints = tuple(Hint(**h | {"columns": tuple(h["columns"])}) for h in r["hints"])
     return Incident(**r | {"members": members, "hints": hints, "ranges": _ranges(r["ranges"])})
+
+
+def encode_performance(report: PerformanceReport) -> bytes:
+    """The Avro body of a performance report."""
+    return _encode("PerformanceReport", _flat(report) | {"metrics": [_flat(metric) for metric in report.metrics]})
+
+
+def decode_performance(body: bytes, writer: Contract | None = None) -> PerformanceReport:
+    """A performance report from its Avro body; raises DecodeError."""
+    r = _decode("PerformanceReport", body, writer)
+    metrics = tuple(MetricValue(**m) for m in r["metrics"])
+    return PerformanceReport(**r | {"metrics": metrics, "moved": tuple(r["moved"])})
 
 
 def encode_input(name: str, record: Mapping[str, Any]) -> bytes:
@@ -257,7 +272,7 @@ def decode_message(value: bytes) -> SummaryPart | ManualRetrain:
 
 
 def encode_event(event: Published, schema_id: int | None = None) -> bytes:
-    """A whole Avro value for the drift, incidents or retrain topic.
+    """A whole Avro value for the drift, incidents, performance or retrain topic.
 
     Args:
         event: what was decided.
@@ -267,13 +282,15 @@ def encode_event(event: Published, schema_id: int | None = None) -> bytes:
         name, body = "DriftEvent", encode_drift(event)
     elif isinstance(event, Incident):
         name, body = "Incident", encode_incident(event)
+    elif isinstance(event, PerformanceReport):
+        name, body = "PerformanceReport", encode_performance(event)
     else:
         name, body = "RetrainTrigger", encode_retrain(event)
     return contract(name).header + body if schema_id is None else frame_confluent(schema_id, body)
 
 
 def decode_event(value: bytes, writer: Contract | None = None) -> Published:
-    """A drift event, an incident's event or a retrain trigger from a whole Avro value.
+    """What was published, from a whole Avro value.
 
     Args:
         value: in either framing.
@@ -291,10 +308,11 @@ def decode_event(value: bytes, writer: Contract | None = None) -> Published:
     readers: dict[str, Callable[[bytes, Contract], Published]] = {
         "DriftEvent": decode_drift,
         "Incident": decode_incident,
+        "PerformanceReport": decode_performance,
         "RetrainTrigger": decode_retrain,
     }
     if writer.name not in readers:
-        raise DecodeError("wrong_schema", f"{writer.name} is no drift event, incident or retrain trigger")
+        raise DecodeError("wrong_schema", f"{writer.name} is none of the events that are published")
     return readers[writer.name](body, writer)
 
 
@@ -371,7 +389,7 @@ def _flat(value: Any) -> dict[str, Any]:
     return {f.name: getattr(value, f.name) for f in fields(value)}
 
 
-def _with_ranges(value: Published, names: tuple[str, ...]) -> dict[str, Any]:
+def _with_ranges(value: DriftEvent | Incident | RetrainTrigger, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(value, name) for name in names} | {"ranges": [_flat(r) for r in value.ranges]}
 
 

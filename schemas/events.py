@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from driftbus.schemas.fields import WriterFields
+from driftbus.schemas.outcomeevents import Outcome, PerformanceReport
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,7 +34,7 @@ class Group:
 
     Args:
         monitor: name of the monitor.
-        stream: ``predictions``, ``features`` or ``labels``.
+        stream: ``predictions``, ``features``, ``labels`` or ``outcomes``.
         version: model version, "" when the monitor maps none.
         segment: ``column=value``, or "" for all rows.
     """
@@ -138,7 +139,8 @@ class DriftEvent:
         episode_id: the same for all events of one episode.
         status: ``opened``, ``escalated``, ``changed`` or ``closed``.
         severity: ``minor``, ``moderate`` or ``severe``.
-        aspect: ``distribution``, ``quality``, ``cardinality``, ``volume``, ``duplicates``, ``freshness`` or ``schema``.
+        aspect: ``distribution``, ``quality``, ``cardinality``, ``volume``, ``duplicates``, ``freshness`` or ``schema``;
+            of outcomes ``performance``, ``estimated``, ``concept``, ``labels`` or ``gap``.
         what: ``shift``, ``spread``, ``shape``, ``category``, ``nulls``, ``invalid``, ``unseen``,
             ``range``, ``distinct``, ``stuck``, ``volume``, ``duplicates``, ``freshness`` or ``schema``.
         direction: ``up``, ``down`` or "".
@@ -157,6 +159,7 @@ class DriftEvent:
         histogram: values before and after, None when it is about no column.
         curve: index of the column's latest short windows, at most 32, oldest first.
         distances: between the histogram's samples, by name.
+        outcome: what a verdict on performance rests on, None for all others.
     """
 
     id: str
@@ -195,6 +198,7 @@ class DriftEvent:
     histogram: Histogram | None = None
     curve: tuple[float, ...] = ()
     distances: Mapping[str, float] = field(default_factory=dict, hash=False)
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +337,7 @@ class RetrainTrigger:
     incident_ids: tuple[str, ...] = ()
 
 
-Published = DriftEvent | Incident | RetrainTrigger
+Published = DriftEvent | Incident | RetrainTrigger | PerformanceReport
 """What consumers downstream read."""
 
 

@@ -5,10 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-from driftbus.schemas.events import DriftEvent, Hint, Histogram, Incident, Member, OffsetRange, RetrainTrigger
+from driftbus.schemas.events import (
+    DriftEvent,
+    Hint,
+    Histogram,
+    Incident,
+    Member,
+    OffsetRange,
+    Published,
+    RetrainTrigger,
+)
+from driftbus.schemas.outcomeevents import MetricValue, Outcome, PerformanceReport
 
 
 def iso_utc(ms: int) -> str:
@@ -64,6 +75,7 @@ def drift_json(event: DriftEvent) -> dict[str, Any]:
         "histogram": None if event.histogram is None else _histogram(event.histogram),
         "curve": [_number(value) for value in event.curve],
         "distances": {name: _number(value) for name, value in sorted(event.distances.items())},
+        "outcome": None if event.outcome is None else _outcome(event.outcome),
     }
 
 
@@ -145,10 +157,52 @@ def incident_json(incident: Incident) -> dict[str, Any]:
     }
 
 
-def event_json(event: DriftEvent | RetrainTrigger | Incident) -> dict[str, Any]:
+def performance_json(report: PerformanceReport) -> dict[str, Any]:
+    """A performance report as JSON values; the keys of a drift event that it has no value for are null."""
+    return {
+        "kind": "performance",
+        "id": report.id,
+        "monitor": report.monitor,
+        "version": report.version,
+        "segment": report.segment,
+        "column": None,
+        "detector": None,
+        "status": None,
+        "severity": None,
+        "what": None,
+        "statistic": None,
+        "threshold": None,
+        "p_value": None,
+        "window_start": iso_utc(report.cohort_start_ms),
+        "window_end": iso_utc(report.cohort_end_ms),
+        "since": iso_utc(report.cohort_start_ms),
+        "cohort_start": iso_utc(report.cohort_start_ms),
+        "cohort_end": iso_utc(report.cohort_end_ms),
+        "stage": report.stage,
+        "decided": iso_utc(report.decided_ms),
+        "predictions": report.predictions,
+        "labels": report.labels,
+        "coverage": _number(report.coverage),
+        "lag_ms": report.lag_ms,
+        "corrected": report.corrected,
+        "orphans": report.orphans,
+        "duplicates": report.duplicates,
+        "metrics": {metric.name: _metric(metric) for metric in report.metrics},
+        "reference_labels": report.reference_labels,
+        "worst_segment": report.worst_segment,
+        "moved": list(report.moved),
+        "profile_id": report.profile_id,
+        "fingerprint": report.fingerprint,
+        "message": report.message,
+    }
+
+
+def event_json(event: Published) -> dict[str, Any]:
     """Any kind as JSON values."""
     if isinstance(event, Incident):
         return incident_json(event)
+    if isinstance(event, PerformanceReport):
+        return performance_json(event)
     return drift_json(event) if isinstance(event, DriftEvent) else retrain_json(event)
 
 
@@ -159,6 +213,29 @@ def json_line(values: Mapping[str, Any]) -> str:
 
 def _number(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def _outcome(o: Outcome) -> dict[str, Any]:
+    return {
+        "metric": o.metric,
+        "value": _number(o.value),
+        "low": _number(o.low),
+        "high": _number(o.high),
+        "reference_low": _number(o.reference_low),
+        "reference_high": _number(o.reference_high),
+        "limit": _number(o.limit),
+        "labels": o.labels,
+        "coverage": _number(o.coverage),
+        "lag_ms": o.lag_ms,
+        "cohort_start": iso_utc(o.cohort_start_ms),
+        "cohort_end": iso_utc(o.cohort_end_ms),
+        "moved": list(o.moved),
+        "estimated": o.estimated,
+    }
+
+
+def _metric(m: MetricValue) -> dict[str, Any]:
+    return {f.name: _number(getattr(m, f.name)) for f in fields(m) if f.name != "name"}
 
 
 def _member(m: Member) -> dict[str, Any]:

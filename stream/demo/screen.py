@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftbus.schemas.events import DriftEvent, Incident, Published, RetrainTrigger
+from driftbus.schemas.outcomeevents import PerformanceReport
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
@@ -79,7 +80,7 @@ class Picture:
                 return False
             self.triggers.append(event)
             return True
-        if any(e.id == event.id for e in self.events):
+        if isinstance(event, PerformanceReport) or any(e.id == event.id for e in self.events):
             return False
         self.events.append(event)
         line = self.columns.get(event.column)
@@ -133,6 +134,8 @@ def line_of(event: Published) -> str:
     """A drift event, an incident or a retrain trigger in a line."""
     if isinstance(event, DriftEvent):
         return event_line(event)
+    if isinstance(event, PerformanceReport):
+        return f"labels    {day(event.decided_ms)}  {event.message}"
     word, text = ("incident", event.message) if isinstance(event, Incident) else ("retrain", event.reason)
     return f"{word:9} {day(event.decided_ms)}  {text}"
 

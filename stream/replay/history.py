@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from driftbus.detectors.verdict import ColumnView
 from driftbus.schemas.configtypes import SEVERITIES
 from driftbus.schemas.events import DriftEvent, Group, Incident, RetrainTrigger
+from driftbus.schemas.outcomeevents import PerformanceReport
 from driftbus.stream.judge import Decided
 from driftbus.stream.summarise import Rejection
 
@@ -73,6 +74,7 @@ class History:
         episodes: by id, in order of opening.
         incidents: latest event of each, by id, in order of opening.
         triggers: in order.
+        reports: on performance, in order.
         curves: index (population stability) over time by (group, column).
         rejected: rows that could not be counted, by reason.
         first_rejected: (topic, partition, offset, message) of the first, by reason.
@@ -81,6 +83,7 @@ class History:
     episodes: dict[str, Episode] = field(default_factory=dict)
     incidents: dict[str, Incident] = field(default_factory=dict)
     triggers: list[RetrainTrigger] = field(default_factory=list)
+    reports: list[PerformanceReport] = field(default_factory=list)
     curves: dict[tuple[Group, str], Curve] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
     first_rejected: dict[str, tuple[str, int, int, str]] = field(default_factory=dict)
@@ -93,6 +96,9 @@ class History:
                 continue
             if isinstance(event, Incident):
                 self.incidents[event.incident_id] = event
+                continue
+            if isinstance(event, PerformanceReport):
+                self.reports.append(event)
                 continue
             episode = self.episodes.setdefault(event.episode_id, Episode(event, event))
             if event.status == "closed":
@@ -119,6 +125,7 @@ class History:
         self.episodes = {i: e for i, e in self.episodes.items() if e.opened.monitor in monitors}
         self.incidents = {i: e for i, e in self.incidents.items() if e.monitor in monitors}
         self.triggers = [t for t in self.triggers if t.monitor in monitors]
+        self.reports = [r for r in self.reports if r.monitor in monitors]
         self.curves = {key: curve for key, curve in self.curves.items() if key[0].monitor in monitors}
 
 

@@ -18,6 +18,7 @@ from driftbus.schemas.codec import decode_message
 from driftbus.schemas.config import Config
 from driftbus.schemas.errors import DecodeError, StateError
 from driftbus.schemas.events import DriftEvent, Incident, MonitorState
+from driftbus.schemas.outcomeevents import PerformanceReport
 from driftbus.stream.judge import Decided, Judge, Message, MonitorJudge
 from driftbus.stream.plan import Plans
 from driftbus.stream.records import RecordBatch
@@ -225,6 +226,8 @@ class JudgeAgent:
         elif isinstance(event, Incident):
             self._metrics.incidents.labels(event.monitor, event.status, event.severity).inc()
             LOG.info("incident %s: %s", event.status, event.message)
+        elif isinstance(event, PerformanceReport):
+            LOG.debug("performance %s: %s", event.stage, event.message)
         else:
             self._metrics.triggers.labels(event.monitor, event.policy, str(event.dry_run).lower()).inc()
             LOG.info("retrain trigger: %s %s", event.monitor, event.reason)

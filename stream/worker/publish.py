@@ -30,7 +30,12 @@ def register_outputs(config: Config, registry: Registry | None) -> dict[str, int
 def topics_of(config: Config) -> dict[str, str]:
     """Record name → topic of what consumers read."""
     topics = config.topics
-    return {"DriftEvent": topics.drift, "Incident": topics.incidents, "RetrainTrigger": topics.retrain}
+    return {
+        "DriftEvent": topics.drift,
+        "Incident": topics.incidents,
+        "PerformanceReport": topics.performance,
+        "RetrainTrigger": topics.retrain,
+    }
 
 
 class Publisher:
@@ -51,7 +56,7 @@ class Publisher:
             await self._outbox.send(self._config.topics.summaries, encode_message(part), partition=shard)
 
     async def decided(self, decided: Iterable[Decided]) -> None:
-        """Queue drift events, incidents and retrain triggers in order, keyed by monitor."""
+        """Queue events in order, each to its topic, keyed by monitor."""
         topics = topics_of(self._config)
         for event in decided:
             topic = topics[type(event).__name__]

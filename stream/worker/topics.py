@@ -78,6 +78,7 @@ def required_topics(config: Config) -> list[Required]:
         ),
         Required(names.drift, "drift", 1, kept | plain),
         Required(names.incidents, "incidents", 1, kept | plain | {"max.message.bytes": _LARGE}),
+        Required(names.performance, "performance", 1, kept | plain),
         Required(names.retrain, "retrain", 1, kept | plain),
         # a snapshot is rewritten every minute: short segments let the cleaner get at the old ones
         Required(names.state, "state", shards, compact | {"segment.ms": "3600000"}, exact=True),

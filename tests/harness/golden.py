@@ -21,6 +21,7 @@ GOLDEN = Path(__file__).parents[1] / "schemas" / "golden"
 _BODIES = {
     "DriftEvent": codec.encode_drift(samples.DRIFT),
     "Incident": codec.encode_incident(samples.INCIDENT),
+    "PerformanceReport": codec.encode_performance(samples.REPORT),
     "RetrainTrigger": codec.encode_retrain(samples.RETRAIN),
     "SummaryPart": codec.encode_part(samples.PART),
     "ManualRetrain": codec.encode_manual(samples.MANUAL),

@@ -22,6 +22,7 @@ from driftbus.schemas.events import (
     SummaryPart,
 )
 from driftbus.schemas.fields import WriterFields
+from driftbus.schemas.outcomeevents import MetricValue, Outcome, PerformanceReport
 
 RANGES = (OffsetRange("predictions", 0, 24_000, 25_098), OffsetRange("predictions", 3, 0, 17))
 
@@ -62,6 +63,50 @@ DRIFT = DriftEvent(
     histogram=Histogram((1.5, 2.5), (), (10, 20, 30), (1, 2, 3)),
     curve=(0.01, 0.5),
     distances={"psi": 0.5, "ks": 0.25},
+    outcome=Outcome(
+        metric="precision",
+        value=0.81,
+        low=0.78,
+        high=0.84,
+        reference_low=0.89,
+        reference_high=0.91,
+        limit=0.85,
+        labels=1_000,
+        coverage=0.75,
+        lag_ms=86_400_000,
+        cohort_start_ms=1_760_572_800_000,
+        cohort_end_ms=1_760_659_200_000,
+        moved=("P(X)", "P(Ŷ)"),
+        estimated=True,
+    ),
+)
+
+REPORT = PerformanceReport(
+    id="cc00",
+    monitor="credit",
+    version="12",
+    segment="country=PT",
+    stage="first",
+    decided_ms=1_760_745_600_000,
+    cohort_start_ms=1_760_572_800_000,
+    cohort_end_ms=1_760_659_200_000,
+    predictions=2_000,
+    labels=1_500,
+    coverage=0.75,
+    lag_ms=86_400_000,
+    corrected=3,
+    orphans=7,
+    duplicates=5,
+    metrics=(
+        MetricValue("precision", 0.81, 0.78, 0.84, 0.9, 0.89, 0.91, 0.8, 0.75, 0.85),
+        MetricValue("auc", None, None, None),
+    ),
+    reference_labels=50_000,
+    worst_segment="country=ES",
+    moved=("P(X)", "P(Y|Ŷ)"),
+    profile_id="0123456789abcdef0123456789abcdef",
+    fingerprint="89ab",
+    message="credit v12: precision 0.81 (0.78 to 0.84) from 0.90",
 )
 
 INCIDENT = Incident(

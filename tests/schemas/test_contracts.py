@@ -33,7 +33,10 @@ def record_types(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_all_contracts_are_there() -> None:
-    inputs, bus = ["FeatureEvent", "LabelEvent", "PredictionEvent"], ["DriftEvent", "Incident", "RetrainTrigger"]
+    inputs, bus = (
+        ["FeatureEvent", "LabelEvent", "PredictionEvent"],
+        ["DriftEvent", "Incident", "PerformanceReport", "RetrainTrigger"],
+    )
     inner = ["ManualRetrain", "MonitorState", "Profile", "SummaryPart"]
     assert sorted([*inputs, *bus, *inner]) == NAMES
 
