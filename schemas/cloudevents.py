@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from driftbus.schemas.events import DriftEvent, Incident, Published
+from driftbus.schemas.events import ComparisonEvent, DriftEvent, Incident, Published
 from driftbus.schemas.jsonlines import event_json, iso_utc, json_line
 from driftbus.schemas.outcomeevents import PerformanceReport
 
@@ -29,6 +29,8 @@ def attributes(event: Published, app: str) -> dict[str, str]:
         type_, time_ms, subject = f"io.driftbus.incident.{event.status}", event.decided_ms, event.incident_id
     elif isinstance(event, PerformanceReport):
         type_, time_ms, subject = f"io.driftbus.performance.{event.stage}", event.decided_ms, event.version
+    elif isinstance(event, ComparisonEvent):
+        type_, time_ms, subject = f"io.driftbus.comparison.{event.status}", event.decided_ms, event.challenger
     else:
         type_, time_ms, subject = "io.driftbus.retrain.triggered", event.decided_ms, event.version
     named = {

@@ -20,6 +20,7 @@ from fastavro.schema import SchemaParseException
 from driftbus.schemas.contracts import Contract, contract, writer_of
 from driftbus.schemas.errors import DecodeError, StateError
 from driftbus.schemas.events import (
+    ComparisonEvent,
     DriftEvent,
     Entry,
     Group,
@@ -45,6 +46,7 @@ _CONFLUENT = struct.Struct(">bI")
 _DRIFT_FIELDS = tuple(f.name for f in fields(DriftEvent))
 _RETRAIN_FIELDS = tuple(f.name for f in fields(RetrainTrigger))
 _INCIDENT_FIELDS = tuple(f.name for f in fields(Incident))
+_COMPARISON_FIELDS = tuple(f.name for f in fields(ComparisonEvent))
 _STATE_FIX = (
     "Run the version that wrote it, or delete the monitor's record from the state topic "
     "(a record with its key and no value): the judge then starts again from the summaries that are left"
@@ -200,6 +202,17 @@ def decode_performance(body: bytes, writer: Contract | None = None) -> Performan
     return PerformanceReport(**r | {"metrics": metrics, "moved": tuple(r["moved"])})
 
 
+def encode_comparison(event: ComparisonEvent) -> bytes:
+    """The Avro body of a comparison's event."""
+    return _encode("ComparisonEvent", _with_ranges(event, _COMPARISON_FIELDS))
+
+
+def decode_comparison(body: bytes, writer: Contract | None = None) -> ComparisonEvent:
+    """A comparison's event from its Avro body; raises DecodeError."""
+    r = _decode("ComparisonEvent", body, writer)
+    return ComparisonEvent(**r | {"ranges": _ranges(r["ranges"])})
+
+
 def encode_input(name: str, record: Mapping[str, Any]) -> bytes:
     """The Avro body of a canonical input event (``PredictionEvent``, ``FeatureEvent``, ``LabelEvent``).
 
@@ -284,6 +297,8 @@ def encode_event(event: Published, schema_id: int | None = None) -> bytes:
         name, body = "Incident", encode_incident(event)
     elif isinstance(event, PerformanceReport):
         name, body = "PerformanceReport", encode_performance(event)
+    elif isinstance(event, ComparisonEvent):
+        name, body = "ComparisonEvent", encode_comparison(event)
     else:
         name, body = "RetrainTrigger", encode_retrain(event)
     return contract(name).header + body if schema_id is None else frame_confluent(schema_id, body)
@@ -309,6 +324,7 @@ def decode_event(value: bytes, writer: Contract | None = None) -> Published:
         "DriftEvent": decode_drift,
         "Incident": decode_incident,
         "PerformanceReport": decode_performance,
+        "ComparisonEvent": decode_comparison,
         "RetrainTrigger": decode_retrain,
     }
     if writer.name not in readers:
@@ -389,7 +405,9 @@ def _flat(value: Any) -> dict[str, Any]:
     return {f.name: getattr(value, f.name) for f in fields(value)}
 
 
-def _with_ranges(value: DriftEvent | Incident | RetrainTrigger, names: tuple[str, ...]) -> dict[str, Any]:
+def _with_ranges(
+    value: DriftEvent | Incident | RetrainTrigger | ComparisonEvent, names: tuple[str, ...]
+) -> dict[str, Any]:
     return {name: getattr(value, name) for name in names} | {"ranges": [_flat(r) for r in value.ranges]}
 
 

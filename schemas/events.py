@@ -337,7 +337,58 @@ class RetrainTrigger:
     incident_ids: tuple[str, ...] = ()
 
 
-Published = DriftEvent | Incident | RetrainTrigger | PerformanceReport
+@dataclass(frozen=True, slots=True)
+class ComparisonEvent:
+    """A verdict on two versions of a model side by side on the same panes.
+
+    Args:
+        id: hash of what was decided.
+        comparison_id: the same for all events of one comparison.
+        champion, challenger: the versions.
+        metric: what they are compared by.
+        status: ``worse``, ``better``, ``mismatch`` or ``resolved``.
+        resolves: of ``resolved``: the status that does not hold any more.
+        decided_ms: event time of the decision.
+        since_ms: start of the first pane that it rests on.
+        champion_value, challenger_value: the metric over all labels of each, None if not defined.
+        difference, low, high: challenger minus champion, with its confidence sequence; None before there is one.
+        margin: how much worse the challenger may be.
+        alpha: bound on the probability that such a verdict is ever wrong.
+        method: ``bounded`` or ``asymptotic``.
+        champion_labels, challenger_labels: labels of each.
+        share, share_value: of the labels that the challenger should have and has; None when it is not checked.
+        ranges: source offsets that the verdict rests on.
+    """
+
+    id: str
+    comparison_id: str
+    monitor: str
+    champion: str
+    challenger: str
+    metric: str
+    status: str
+    resolves: str
+    decided_ms: int
+    since_ms: int
+    champion_value: float | None
+    challenger_value: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    margin: float
+    alpha: float
+    method: str
+    champion_labels: int
+    challenger_labels: int
+    share: float | None
+    share_value: float | None
+    ranges: tuple[OffsetRange, ...]
+    profile_id: str
+    fingerprint: str
+    message: str
+
+
+Published = DriftEvent | Incident | RetrainTrigger | PerformanceReport | ComparisonEvent
 """What consumers downstream read."""
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from driftbus.schemas.events import (
+    ComparisonEvent,
     DriftEvent,
     Hint,
     Histogram,
@@ -197,12 +198,57 @@ def performance_json(report: PerformanceReport) -> dict[str, Any]:
     }
 
 
+def comparison_json(event: ComparisonEvent) -> dict[str, Any]:
+    """A comparison's event as JSON values; the keys of a drift event that it has no value for are null."""
+    return {
+        "kind": "comparison",
+        "id": event.id,
+        "comparison_id": event.comparison_id,
+        "monitor": event.monitor,
+        "version": event.challenger,
+        "column": None,
+        "detector": None,
+        "status": event.status,
+        "severity": None,
+        "what": event.metric,
+        "statistic": None,
+        "threshold": None,
+        "p_value": None,
+        "window_start": iso_utc(event.since_ms),
+        "window_end": iso_utc(event.decided_ms),
+        "since": iso_utc(event.since_ms),
+        "decided": iso_utc(event.decided_ms),
+        "champion": event.champion,
+        "challenger": event.challenger,
+        "metric": event.metric,
+        "resolves": event.resolves,
+        "champion_value": _number(event.champion_value),
+        "challenger_value": _number(event.challenger_value),
+        "difference": _number(event.difference),
+        "low": _number(event.low),
+        "high": _number(event.high),
+        "margin": _number(event.margin),
+        "alpha": _number(event.alpha),
+        "method": event.method,
+        "champion_labels": event.champion_labels,
+        "challenger_labels": event.challenger_labels,
+        "share": _number(event.share),
+        "share_value": _number(event.share_value),
+        "evidence": {"ranges": _ranges(event.ranges)},
+        "profile_id": event.profile_id,
+        "fingerprint": event.fingerprint,
+        "message": event.message,
+    }
+
+
 def event_json(event: Published) -> dict[str, Any]:
     """Any kind as JSON values."""
     if isinstance(event, Incident):
         return incident_json(event)
     if isinstance(event, PerformanceReport):
         return performance_json(event)
+    if isinstance(event, ComparisonEvent):
+        return comparison_json(event)
     return drift_json(event) if isinstance(event, DriftEvent) else retrain_json(event)
 
 

@@ -110,7 +110,7 @@ def test_yaml_examples_are_configurations(page: Path, tmp_path: Path) -> None:
         assert problems == []
 
 
-@pytest.mark.parametrize("name", ["DriftEvent", "Incident", "PerformanceReport", "RetrainTrigger"])
+@pytest.mark.parametrize("name", ["ComparisonEvent", "DriftEvent", "Incident", "PerformanceReport", "RetrainTrigger"])
 def test_every_field_of_the_events_stands_in_its_table(name: str) -> None:
     page = (ROOT / "docs/events.md").read_text()
     section = page.split(f"## {name}\n", 1)[1].split("\n## ", 1)[0]

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from driftbus.schemas.events import DriftEvent, Incident, Published, RetrainTrigger
+from driftbus.schemas.events import ComparisonEvent, DriftEvent, Incident, Published, RetrainTrigger
 from driftbus.schemas.outcomeevents import PerformanceReport
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -80,7 +80,7 @@ class Picture:
                 return False
             self.triggers.append(event)
             return True
-        if isinstance(event, PerformanceReport) or any(e.id == event.id for e in self.events):
+        if isinstance(event, PerformanceReport | ComparisonEvent) or any(e.id == event.id for e in self.events):
             return False
         self.events.append(event)
         line = self.columns.get(event.column)
@@ -136,6 +136,8 @@ def line_of(event: Published) -> str:
         return event_line(event)
     if isinstance(event, PerformanceReport):
         return f"labels    {day(event.decided_ms)}  {event.message}"
+    if isinstance(event, ComparisonEvent):
+        return f"{event.status:9} {day(event.decided_ms)}  {event.message}"
     word, text = ("incident", event.message) if isinstance(event, Incident) else ("retrain", event.reason)
     return f"{word:9} {day(event.decided_ms)}  {text}"
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from driftbus.detectors.verdict import ColumnView
 from driftbus.schemas.configtypes import SEVERITIES
-from driftbus.schemas.events import DriftEvent, Group, Incident, RetrainTrigger
+from driftbus.schemas.events import ComparisonEvent, DriftEvent, Group, Incident, RetrainTrigger
 from driftbus.schemas.outcomeevents import PerformanceReport
 from driftbus.stream.judge import Decided
 from driftbus.stream.summarise import Rejection
@@ -75,6 +75,7 @@ class History:
         incidents: latest event of each, by id, in order of opening.
         triggers: in order.
         reports: on performance, in order.
+        comparisons: verdicts on versions, in order.
         curves: index (population stability) over time by (group, column).
         rejected: rows that could not be counted, by reason.
         first_rejected: (topic, partition, offset, message) of the first, by reason.
@@ -84,6 +85,7 @@ class History:
     incidents: dict[str, Incident] = field(default_factory=dict)
     triggers: list[RetrainTrigger] = field(default_factory=list)
     reports: list[PerformanceReport] = field(default_factory=list)
+    comparisons: list[ComparisonEvent] = field(default_factory=list)
     curves: dict[tuple[Group, str], Curve] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
     first_rejected: dict[str, tuple[str, int, int, str]] = field(default_factory=dict)
@@ -99,6 +101,9 @@ class History:
                 continue
             if isinstance(event, PerformanceReport):
                 self.reports.append(event)
+                continue
+            if isinstance(event, ComparisonEvent):
+                self.comparisons.append(event)
                 continue
             episode = self.episodes.setdefault(event.episode_id, Episode(event, event))
             if event.status == "closed":
@@ -126,6 +131,7 @@ class History:
         self.incidents = {i: e for i, e in self.incidents.items() if e.monitor in monitors}
         self.triggers = [t for t in self.triggers if t.monitor in monitors]
         self.reports = [r for r in self.reports if r.monitor in monitors]
+        self.comparisons = [c for c in self.comparisons if c.monitor in monitors]
         self.curves = {key: curve for key, curve in self.curves.items() if key[0].monitor in monitors}
 
 

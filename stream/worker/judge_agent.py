@@ -17,7 +17,7 @@ from faust.types import TP
 from driftbus.schemas.codec import decode_message
 from driftbus.schemas.config import Config
 from driftbus.schemas.errors import DecodeError, StateError
-from driftbus.schemas.events import DriftEvent, Incident, MonitorState
+from driftbus.schemas.events import ComparisonEvent, DriftEvent, Incident, MonitorState
 from driftbus.schemas.outcomeevents import PerformanceReport
 from driftbus.stream.judge import Decided, Judge, Message, MonitorJudge
 from driftbus.stream.plan import Plans
@@ -228,6 +228,9 @@ class JudgeAgent:
             LOG.info("incident %s: %s", event.status, event.message)
         elif isinstance(event, PerformanceReport):
             LOG.debug("performance %s: %s", event.stage, event.message)
+        elif isinstance(event, ComparisonEvent):
+            self._metrics.comparisons.labels(event.monitor, event.challenger, event.metric, event.status).inc()
+            LOG.info("comparison %s: %s", event.status, event.message)
         else:
             self._metrics.triggers.labels(event.monitor, event.policy, str(event.dry_run).lower()).inc()
             LOG.info("retrain trigger: %s %s", event.monitor, event.reason)

@@ -87,6 +87,9 @@ class Metrics:
         self.open_episodes = gauge("open_episodes", "Open episodes, all groups.", "monitor", "severity")
         self.incidents = counter("incidents", "Events of incidents published.", "monitor", "status", "severity")
         self.open_incidents = gauge("incidents_open", "Open incidents.", "monitor", "severity")
+        self.comparisons = counter(
+            "comparisons", "Verdicts on versions published.", "monitor", "challenger", "metric", "status"
+        )
         self.triggers = counter("retrain_triggers", "Retrain triggers published.", "monitor", "policy", "dry_run")
         self.snapshot_age = gauge("snapshot_age_seconds", "Age of the oldest snapshot of a monitor judged here.")
         self.snapshot_duration = histogram("snapshot_duration_seconds", "Making and storing one snapshot.")

@@ -24,7 +24,11 @@ def register_outputs(config: Config, registry: Registry | None) -> dict[str, int
     if registry is None or config.output.format != "avro":
         return {}
     topics = topics_of(config)
-    return {name: registry.register(f"{topic}-value", schema_text(name)) for name, topic in topics.items()}
+    shared = [*topics.values()]
+    return {
+        name: registry.register(_subject(name, topic, shared.count(topic) > 1), schema_text(name))
+        for name, topic in topics.items()
+    }
 
 
 def topics_of(config: Config) -> dict[str, str]:
@@ -34,8 +38,14 @@ def topics_of(config: Config) -> dict[str, str]:
         "DriftEvent": topics.drift,
         "Incident": topics.incidents,
         "PerformanceReport": topics.performance,
+        "ComparisonEvent": topics.performance,
         "RetrainTrigger": topics.retrain,
     }
+
+
+def _subject(name: str, topic: str, shared: bool) -> str:
+    """Confluent's TopicNameStrategy, or TopicRecordNameStrategy where a topic holds several records."""
+    return f"{topic}-io.driftbus.{name}" if shared else f"{topic}-value"
 
 
 class Publisher:

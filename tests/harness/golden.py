@@ -22,6 +22,7 @@ _BODIES = {
     "DriftEvent": codec.encode_drift(samples.DRIFT),
     "Incident": codec.encode_incident(samples.INCIDENT),
     "PerformanceReport": codec.encode_performance(samples.REPORT),
+    "ComparisonEvent": codec.encode_comparison(samples.COMPARISON),
     "RetrainTrigger": codec.encode_retrain(samples.RETRAIN),
     "SummaryPart": codec.encode_part(samples.PART),
     "ManualRetrain": codec.encode_manual(samples.MANUAL),

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from driftbus.schemas.events import (
+    ComparisonEvent,
     DriftEvent,
     Entry,
     Group,
@@ -179,6 +180,35 @@ RETRAIN = RetrainTrigger(
     incident_ids=("5566",),
 )
 
+COMPARISON = ComparisonEvent(
+    id="cc00",
+    comparison_id="7788",
+    monitor="credit",
+    champion="12",
+    challenger="13",
+    metric="accuracy",
+    status="worse",
+    resolves="",
+    decided_ms=1_760_609_400_000,
+    since_ms=1_760_606_400_000,
+    champion_value=0.875,
+    challenger_value=0.75,
+    difference=-0.125,
+    low=-0.2,
+    high=-0.05,
+    margin=0.01,
+    alpha=0.05,
+    method="bounded",
+    champion_labels=900,
+    challenger_labels=100,
+    share=0.1,
+    share_value=0.1,
+    ranges=RANGES,
+    profile_id="0123456789abcdef0123456789abcdef",
+    fingerprint="89ab",
+    message="13 is worse than 12",
+)
+
 ENTRY = Entry(
     group=Group("credit", "predictions", "12", "country=PT"),
     tick=176_060_700,
@@ -331,6 +361,10 @@ drifts = st.builds(
 )  # fmt: skip
 retrains = st.builds(
     RetrainTrigger, *[_names] * 6, _long, _texts, _texts, _long, st.booleans(), _ranges, *[_names] * 3, _texts
+)  # fmt: skip
+comparisons = st.builds(
+    ComparisonEvent, *[_names] * 8, *[_long] * 2, *[_maybe] * 5, *[_number] * 2, _names, *[_long] * 2, *[_maybe] * 2,
+    _ranges, *[_names] * 3,
 )  # fmt: skip
 _members = st.builds(
     Member, *[_names] * 12, _number, _maybe, _maybe, *[_long] * 4, st.none() | _long, _names, st.none() | histograms,

@@ -20,7 +20,7 @@ def test_messages_come_back_equal(message: SummaryPart | ManualRetrain) -> None:
     assert codec.decode_message(codec.encode_message(message)) == message
 
 
-@given(samples.drifts | samples.retrains | samples.incidents)
+@given(samples.drifts | samples.retrains | samples.incidents | samples.comparisons)
 def test_events_come_back_equal_in_both_framings(event: Published) -> None:
     assert codec.decode_event(codec.encode_event(event)) == event
     framed = codec.encode_event(event, schema_id=70_000)

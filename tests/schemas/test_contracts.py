@@ -35,7 +35,7 @@ def record_types(schema: Any) -> Iterator[dict[str, Any]]:
 def test_all_contracts_are_there() -> None:
     inputs, bus = (
         ["FeatureEvent", "LabelEvent", "PredictionEvent"],
-        ["DriftEvent", "Incident", "PerformanceReport", "RetrainTrigger"],
+        ["ComparisonEvent", "DriftEvent", "Incident", "PerformanceReport", "RetrainTrigger"],
     )
     inner = ["ManualRetrain", "MonitorState", "Profile", "SummaryPart"]
     assert sorted([*inputs, *bus, *inner]) == NAMES

@@ -80,7 +80,7 @@ def test_an_incident_line_has_the_same_columns_and_its_members() -> None:
 
 def test_no_field_is_lost() -> None:
     """Every field of the typed event is in its line, times without the unit in their name."""
-    for event in (samples.DRIFT, samples.RETRAIN, samples.INCIDENT, samples.REPORT):
+    for event in (samples.DRIFT, samples.RETRAIN, samples.INCIDENT, samples.REPORT, samples.COMPARISON):
         line = event_json(event)
         names = {name.removesuffix("_ms") for name in event.__dataclass_fields__}
         assert names - {"ranges", "episode_ids", "incident_ids"} <= {key.removesuffix("_ms") for key in line}
@@ -117,6 +117,7 @@ def test_a_time_beyond_the_calendar_is_an_error() -> None:
         (samples.DRIFT, "io.driftbus.drift.opened", "2025-10-16T09:40:00.123Z"),
         (samples.INCIDENT, "io.driftbus.incident.updated", "2025-10-16T09:45:00.000Z"),
         (samples.REPORT, "io.driftbus.performance.first", "2025-10-18T00:00:00.000Z"),
+        (samples.COMPARISON, "io.driftbus.comparison.worse", "2025-10-16T10:10:00.000Z"),
         (samples.RETRAIN, "io.driftbus.retrain.triggered", "2025-10-16T10:10:00.000Z"),
     ],
 )
