@@ -10,7 +10,7 @@ from hypothesis import settings
 from harness.broker import Broker
 from harness.browser import Browser
 from harness.browser import browser as open_browser
-from harness.missing import skipped_when_missing
+from harness.missing import running, skipped_when_missing
 from harness.mockcluster import MockCluster
 from harness.node import Node
 from harness.registry import Registry
@@ -23,49 +23,29 @@ settings.load_profile("driftbus")
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[Broker]:
     """A real Apache Kafka, shared by all tests: use topics and groups of your own."""
-    with skipped_when_missing():
-        broker = Broker()
-        try:
-            broker.start()
-            yield broker
-        finally:
-            broker.close()
+    with running(Broker) as broker:
+        yield broker
 
 
 @pytest.fixture
 def fragile_kafka() -> Iterator[Broker]:
     """A real Apache Kafka of this test's own, to be killed, frozen and restarted."""
-    with skipped_when_missing():
-        broker = Broker()
-        try:
-            broker.start()
-            yield broker
-        finally:
-            broker.close()
+    with running(Broker) as broker:
+        yield broker
 
 
 @pytest.fixture(scope="session")
 def registry() -> Iterator[Registry]:
     """A real schema registry, shared by all tests: use subjects of your own."""
-    with skipped_when_missing():
-        server = Registry()
-        try:
-            server.start()
-            yield server
-        finally:
-            server.close()
+    with running(Registry) as server:
+        yield server
 
 
 @pytest.fixture
 def fragile_registry() -> Iterator[Registry]:
     """A real schema registry of this test's own, to be killed and restarted."""
-    with skipped_when_missing():
-        server = Registry()
-        try:
-            server.start()
-            yield server
-        finally:
-            server.close()
+    with running(Registry) as server:
+        yield server
 
 
 @pytest.fixture

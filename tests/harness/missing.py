@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
 import pytest
 
@@ -35,3 +36,26 @@ def skipped_when_missing() -> Iterator[None]:
         if services_required():
             pytest.fail(f"required service missing: {error}", pytrace=False)
         pytest.skip(f"service missing: {error}")
+
+
+class Service(Protocol):
+    """What a fixture starts and ends."""
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=Service)
+
+
+@contextmanager
+def running(make: Callable[[], S]) -> Iterator[S]:
+    """A service for as long as a fixture lives; what happens when it can't be had is `skipped_when_missing`'s."""
+    with skipped_when_missing():
+        service = make()
+        try:
+            service.start()
+            yield service
+        finally:
+            service.close()

@@ -34,7 +34,7 @@ from driftbus.stream.files.training import save_profile
 from driftbus.stream.worker.topics import create_topics
 from harness.avro import varint
 from harness.broker import Broker
-from harness.missing import skipped_when_missing
+from harness.missing import running
 from harness.registry import Registry
 
 from .installation import Installation, body, counted, framed, tally
@@ -440,18 +440,15 @@ def test_without_the_registry_a_partition_waits_and_nothing_is_lost(
 @pytest.fixture
 def guarded_kafka() -> Iterator[Broker]:
     """A broker that knows access rules, and allows what no rule is about."""
-    with skipped_when_missing():
-        broker = Broker(
+    with running(
+        lambda: Broker(
             {
                 "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
                 "allow.everyone.if.no.acl.found": "true",
             }
         )
-        try:
-            broker.start()
-            yield broker
-        finally:
-            broker.close()
+    ) as broker:
+        yield broker
 
 
 def writing(kafka: Broker, topic: str, *, allowed: bool) -> None:

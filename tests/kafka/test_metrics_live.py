@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from driftbus.schemas.events import DriftEvent, Incident
 from driftbus.stream.worker.metrics import SEVERITY, Metrics
 from harness.broker import Broker
-from harness.missing import skipped_when_missing
+from harness.missing import running, skipped_when_missing
 from harness.process import wait_for
 from harness.prometheus import Prometheus
 
@@ -54,13 +54,8 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def kafka_of_its_own() -> Iterator[Broker]:
-    with skipped_when_missing():
-        broker = Broker()
-        try:
-            broker.start()
-            yield broker
-        finally:
-            broker.close()
+    with running(Broker) as broker:
+        yield broker
 
 
 @pytest.fixture(scope="module")

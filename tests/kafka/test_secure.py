@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 
-from harness.missing import skipped_when_missing
+from harness.missing import running
 from harness.secure import PASSWORD, USER, SecureBroker
 
 from .scenario import Scenario, rows
@@ -18,13 +18,8 @@ pytestmark = pytest.mark.kafka
 
 @pytest.fixture
 def secure_kafka() -> Iterator[SecureBroker]:
-    with skipped_when_missing():
-        broker = SecureBroker()
-        try:
-            broker.start()
-            yield broker
-        finally:
-            broker.close()
+    with running(SecureBroker) as broker:
+        yield broker
 
 
 def allow(broker: SecureBroker, scenario: Scenario) -> None:

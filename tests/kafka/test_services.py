@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import fastavro
@@ -189,3 +191,25 @@ def test_a_missing_service_is_skipped_at_home_and_a_failure_in_ci(
     assert services_required() == (outcome is pytest.fail.Exception)
     with pytest.raises(outcome, match="install it"), skipped_when_missing():
         raise MissingService("Thing: install it")
+
+
+def test_no_other_test_is_ever_skipped() -> None:
+    """So that where services are required every test has run: nothing but `skipped_when_missing` can skip one."""
+    tests = Path(__file__).parents[1]
+    words = (
+        r"pytest\.skip\(",
+        "importorskip",
+        r"mark\.(skip|xfail)",
+        r"unittest\.skip",
+        "SkipTest",
+        "allow_module_level",
+    )
+    skipping = re.compile("|".join(words))
+    found = {
+        (str(path.relative_to(tests)), line.strip())
+        for path in tests.rglob("*.py")
+        if path != Path(__file__)
+        for line in path.read_text().splitlines()
+        if skipping.search(line)
+    }
+    assert found == {("harness/missing.py", 'pytest.skip(f"service missing: {error}")')}
