@@ -24,7 +24,7 @@ def outcome_shape(
     predicted: bool | None = None,
     labels: tuple[str, ...] = (),
 ) -> OutcomeShape:
-    """How the outcomes of a monitor are counted.
+    """How the outcomes of a monitor are counted: as in its reference, if the configuration agrees with that.
 
     Score bins are those of the profile's score column, cut further at twentieths and at the
     threshold; without a profile hundredths, finer at both ends. Scores are probabilities unless
@@ -45,6 +45,9 @@ def outcome_shape(
     """
     score, guess = _column(profile, "score"), _column(profile, "prediction")
     predicted = guess is not None if predicted is None else predicted
+    known = profile.outcome if profile is not None else None
+    if known is not None and _agrees(known.shape, config, predicted):
+        return known.shape
     names = config.classes or sorted({*labels, *(guess.categories if guess else ())})
     kind = _kind(config, score, guess, names)
     if kind == "regression":
@@ -65,6 +68,14 @@ def outcome_shape(
         kind, _bins(edges, probability, (config.threshold,)), positive=config.positive, negatives=negatives,
         threshold=config.threshold, probability=probability, predicted=predicted, reference_edges=edges,
     )  # fmt: skip
+
+
+def _agrees(shape: OutcomeShape, config: PerformanceConfig, predicted: bool) -> bool:
+    """Whether a reference was counted as the configuration wants it."""
+    if config.kind not in ("auto", shape.kind) or (config.classes and set(config.classes) != set(shape.classes)):
+        return False
+    binary = (config.positive, config.threshold, predicted) == (shape.positive, shape.threshold, shape.predicted)
+    return shape.kind != "binary" or binary
 
 
 def _kind(

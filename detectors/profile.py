@@ -22,6 +22,7 @@ from driftbus.detectors.column import Kind as Kind
 from driftbus.detectors.column import Role as Role
 from driftbus.detectors.column import column_from_dict, column_to_dict, contradiction
 from driftbus.detectors.longrun import LongRun as LongRun
+from driftbus.detectors.outcomereference import OutcomeReference
 from driftbus.detectors.seasons import Season
 from driftbus.schemas.errors import ConfigError
 
@@ -92,6 +93,7 @@ class Profile:
         parts: references of segments.
         sample: some of the rows whole; None: relations between columns are not watched.
         season: reference per hour of the day or week, None where the times of the rows were not known.
+        outcome: what labels said of the rows, None where they had none.
 
     Raises:
         ConfigError: a column contradicts itself, or two have one name.
@@ -107,6 +109,7 @@ class Profile:
     parts: tuple[Part, ...] = ()
     sample: RowsSample | None = None
     season: Season | None = None
+    outcome: OutcomeReference | None = None
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -173,7 +176,7 @@ class Profile:
             nulls, invalid = counts[cell + column.value_cells : cell + column.width].tolist()
             values = tuple(counts[cell : cell + column.value_cells].tolist())
             columns.append(replace(column, counts=values, nulls=nulls, invalid=invalid))
-        return replace(self, columns=tuple(columns), rows=rows, parts=(), sample=None, season=None)
+        return replace(self, columns=tuple(columns), rows=rows, parts=(), sample=None, season=None, outcome=None)
 
     def _content(self) -> dict[str, Any]:
         parts = [{"segment": p.segment, "rows": p.rows, "counts": list(p.counts)} for p in self.parts]
@@ -186,6 +189,7 @@ class Profile:
             **({"parts": parts} if parts else {}),
             **({"sample": _sample_to_dict(self.sample)} if self.sample else {}),
             **({"season": self.season.content()} if self.season and self.season.columns else {}),
+            **({"outcome": self.outcome.to_dict()} if self.outcome else {}),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -224,6 +228,7 @@ class Profile:
                 ),
                 sample=_sample_from_dict(data.get("sample")),
                 season=Season.from_dict(data["season"]) if data.get("season") else None,
+                outcome=OutcomeReference.from_dict(data["outcome"]) if data.get("outcome") else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"not a profile: {type(error).__name__} {error}", fix=_REMAKE) from error

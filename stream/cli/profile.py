@@ -126,12 +126,14 @@ def _profiles(training: Training, monitor: str, stream: str, ordered: bool, conf
             make_profile(training, monitor, stream, ordered=ordered, created_ms=now, segments=segments, season=season)
         ]
     features = [name for name in found.data if name != label]
+    performance = None if config is None else config.monitors[monitor].performance
     return [
         make_profile(
-            training, monitor, of, columns=columns, ordered=ordered, created_ms=now, segments=segments, season=season
+            training, monitor, of, columns=columns, ordered=ordered, created_ms=now, segments=segments, season=season,
+            label=label if of == "predictions" else "", performance=performance,
         )
         for of, columns in ((stream, features), ("labels", [label]))
-    ]
+    ]  # fmt: skip
 
 
 def _describe(profile: Profile) -> None:
@@ -142,6 +144,8 @@ def _describe(profile: Profile) -> None:
         click.echo(f"    {column.name.ljust(width)}  {column.kind:<11}  {column.role:<10}  {_content(column)}")
     if note := season_note(profile):
         click.echo(f"  {note}")
+    if profile.outcome is not None:
+        click.echo(f"  performance: {profile.outcome.shape.kind}, {profile.outcome.labels:,} labels")
 
 
 def _content(column: ColumnProfile) -> str:

@@ -19,9 +19,11 @@ from driftbus.detectors.season_choice import with_season
 from driftbus.detectors.seasons import HOUR_MS
 from driftbus.schemas.config import SeasonConfig, StreamConfig
 from driftbus.schemas.errors import ConfigError
+from driftbus.schemas.outcomeconfig import PerformanceConfig
 from driftbus.stream.files.survey import Data, Survey, Wishes, survey
 from driftbus.stream.files.table import BATCH_ROWS, Table, open_table
 from driftbus.stream.files.timecells import TimeForm
+from driftbus.stream.files.trainoutcomes import with_outcomes
 
 MOST_ROWS = 500_000
 """Rows of training data that a profile is made of: more would change no bin that matters."""
@@ -101,6 +103,8 @@ def make_profile(
     created_ms: int = 0,
     segments: Collection[str] = (),
     season: SeasonConfig | None = None,
+    label: str = "",
+    performance: PerformanceConfig | None = None,
 ) -> Profile:
     """The profile of a reference.
 
@@ -112,6 +116,8 @@ def make_profile(
         created_ms: wall-clock time, for people.
         segments: columns whose values get references of their own.
         season: which season is looked for, and its time zone; None: the best one, in UTC.
+        label: column of the outcome; with a score or a prediction beside it the profile says how well they did.
+        performance: how outcomes are counted; None: the defaults.
     """
     if training.survey is None:
         assert training.profile is not None
@@ -132,6 +138,9 @@ def make_profile(
     )
     if times is not None:
         profile = with_season(profile, data, times, season or SeasonConfig(), ordered=ordered)
+    if label:
+        profile, note = with_outcomes(profile, found.data, label, performance or PerformanceConfig())
+        training.notes += [note] if note else []
     own = {name: _as_texts(data[name]) for name in segments if name in data}
     return with_parts(profile, data, own) if own else profile
 

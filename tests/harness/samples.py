@@ -294,6 +294,7 @@ PROFILE: dict[str, Any] = {
             }
         ],
     },
+    "outcome": {"shape": "{}", "labels": 5, "cells": [3, 7], "counts": [2, 3]},
 }
 
 EVENTS: dict[str, dict[str, Any]] = {
