@@ -84,8 +84,7 @@ def _binary(shape: OutcomeShape, score: Float, guess: Int, truth: Int) -> list[t
     brier *= brier
     for name, amount in (("log_loss", loss), ("log_loss2", loss * loss), ("brier", brier), ("brier2", brier * brier)):
         columns.append(_sum(shape, name, np.where(known, amount, 0.0), LOSS_UNIT))
-    columns.append(_reliability(shape, p, known))
-    return columns
+    return columns + _reliability(shape, p, truth == 1, known)
 
 
 def _multiclass(shape: OutcomeShape, score: Float, guess: Int, truth: Int) -> list[tuple[Int, Int]]:
@@ -100,7 +99,7 @@ def _multiclass(shape: OutcomeShape, score: Float, guess: Int, truth: Int) -> li
     ]
     if shape.probability:
         known = (right < 2) & (rows > 0) & (rows < shape.score_cells - 2)
-        columns.append(_reliability(shape, np.clip(np.where(known, score, 0.5), 0.0, 1.0), known))
+        columns += _reliability(shape, np.clip(np.where(known, score, 0.5), 0.0, 1.0), right == 1, known)
     return columns
 
 
@@ -126,9 +125,12 @@ def _regression(shape: OutcomeShape, value: Float, label: Float) -> list[tuple[I
     ]
 
 
-def _reliability(shape: OutcomeShape, p: Float, known: NDArray[np.bool_]) -> tuple[Int, Int]:
+def _reliability(
+    shape: OutcomeShape, p: Float, right: NDArray[np.bool_], known: NDArray[np.bool_]
+) -> list[tuple[Int, Int]]:
     cell = shape.parts["reliability"].start + reliability_bins(p)
-    return cell, np.where(known, _units(p, SCORE_UNIT), 0)
+    held = known.astype(np.int64)
+    return [(cell, _units(p, SCORE_UNIT) * held), (cell + RELIABILITY_BINS * np.where(right, 2, 1), held)]
 
 
 def reliability_bins(p: Float) -> Int:

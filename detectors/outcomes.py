@@ -62,10 +62,10 @@ class Part:
 
     Binary: ``score`` [score cells, label], ``confusion`` [prediction, label] if a prediction is
     mapped, ``log_loss``, ``log_loss2``, ``brier``, ``brier2`` (sums of the loss and of its square, in
-    `LOSS_UNIT`), ``reliability`` [bins] (sums of scores, in `SCORE_UNIT`).
+    `LOSS_UNIT`), ``reliability`` [sum of scores in `SCORE_UNIT` / negative / positive, bins].
 
     Multiclass: ``confusion`` [prediction, label], ``score`` [score cells, wrong / right / unknown],
-    ``reliability``.
+    ``reliability`` [sum of scores / wrong / right, bins].
 
     Regression, error = predicted - actual: ``error`` [error bins], ``missing`` [predicted value, label],
     ``over`` and ``under`` (sums of positive and of negative errors, in `ERROR_UNIT` scales), ``square``
@@ -263,7 +263,7 @@ def lag_quantile(shape: OutcomeShape, counts: Int, share: float) -> int | None:
 
 def _tables(shape: OutcomeShape) -> list[tuple[str, tuple[int, ...]]]:
     labels, cells = shape.labels + 2, shape.score_cells
-    reliability = [("reliability", (RELIABILITY_BINS,))] if shape.probability else []
+    reliability = [("reliability", (3, RELIABILITY_BINS))] if shape.probability else []
     if shape.kind == "binary":
         own = [("confusion", (labels, labels))] if shape.predicted else []
         sums = ("log_loss", "log_loss2", "brier", "brier2") if shape.probability else ()

@@ -150,7 +150,10 @@ def test_two_labels_that_are_no_known_class_are_neither_right_nor_wrong() -> Non
     pairs = counted(shape, [0.9, 0.8, 0.7, 0.6], [0, 0, 3, 3], [0, 3, 3, 1])
     assert shape.table("score", pairs).sum(axis=0).tolist() == [2, 1, 1]
     assert shape.table("confusion", pairs)[0].tolist() == [1, 0, 0, 1, 0]
-    assert shape.table("reliability", pairs).sum() == pytest.approx((0.9 + 0.8 + 0.6) * 2**20, abs=2)
+    sums, wrong, right = shape.table("reliability", pairs)
+    assert sums.sum() == pytest.approx((0.9 + 0.8 + 0.6) * 2**20, abs=2)
+    assert wrong.tolist() == [0, 0, 0, 0, 0, 0, 1, 0, 1, 0]
+    assert right.tolist() == [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
 
 
 def test_errors_are_summed_in_units_of_the_scale() -> None:
