@@ -63,6 +63,7 @@ def measure(shape: OutcomeShape, pairs: Int, confidence: float) -> Measured:
     found = _decisions(confusion(shape, pairs), confidence)
     score = shape.table("score", pairs)
     found["prevalence"] = _share(int(score[:, 1].sum()), int(score[:, :2].sum()), confidence, NO_LABELS)
+    found["label_mean"] = found["prevalence"]
     found |= _rankings(score[:-1, 1], score[:-1, 0], confidence)
     if not shape.probability or score[0, :2].any() or score[-2, :2].any():
         return found | dict.fromkeys(("log_loss", "brier", "ece"), OUTSIDE)

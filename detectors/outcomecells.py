@@ -11,6 +11,8 @@ from driftbus.detectors.outcomes import (
     ERROR_STEPS,
     ERROR_UNIT,
     GREATEST_ERROR,
+    GREATEST_LABEL,
+    LABEL_SQUARE_UNIT,
     LEAST_PROBABILITY,
     LOSS_UNIT,
     RELIABILITY_BINS,
@@ -122,7 +124,17 @@ def _regression(shape: OutcomeShape, value: Float, label: Float) -> list[tuple[I
         (by_value, ones),
         (by_value + width, absolute * ones),
         (by_value + 2 * width, square * ones),
+        *_labels(shape, label),
     ]
+
+
+def _labels(shape: OutcomeShape, label: Float) -> list[tuple[Int, Int]]:
+    known, start = np.isfinite(label), shape.parts["label"].start
+    values = np.clip(np.where(known, label, 0.0) / shape.scale, -GREATEST_LABEL, GREATEST_LABEL)
+    amount = _units(np.abs(values), ERROR_UNIT)
+    amounts = (known.astype(np.int64), np.where(values > 0, amount, 0), np.where(values < 0, amount, 0))
+    squares = _units(values * values, LABEL_SQUARE_UNIT)
+    return [(np.full(label.size, start + i, np.int64), each) for i, each in enumerate((*amounts, squares))]
 
 
 def _reliability(

@@ -45,6 +45,10 @@ SCORE_UNIT = 2.0**-20
 ERROR_UNIT, SQUARE_UNIT, GREATEST_ERROR = 2.0**-20, 2.0**-24, 2.0**6
 """Regression, of the scale and its square: units of the sums, and the error at which they are clipped."""
 
+LABEL_SQUARE_UNIT, GREATEST_LABEL = 2.0**-14, 2.0**12
+"""Regression, labels themselves: unit of the sum of squares in squared scales, and where they are clipped, in scales;
+sums are in `ERROR_UNIT`."""
+
 LAG_EDGES_MS: Int = 1_000 * 2 ** np.arange(26, dtype=np.int64)
 """Buckets of the lag between prediction and label: below 1 s, then doubling up to 388 days, then the rest."""
 
@@ -70,7 +74,8 @@ class Part:
     Regression, error = predicted - actual: ``error`` [error bins], ``missing`` [predicted value, label],
     ``over`` and ``under`` (sums of positive and of negative errors, in `ERROR_UNIT` scales), ``square``
     (in `SQUARE_UNIT` squared scales), ``clipped`` (errors beyond `GREATEST_ERROR` scales), ``by_value``
-    [3, score cells] (rows, sums of absolute and of squared errors by predicted value).
+    [3, score cells] (rows, sums of absolute and of squared errors by predicted value), ``label`` (rows with a label,
+    sums of positive, of negative and of squared labels, whatever was predicted).
 
     Labels and predictions are the classes, then *other* (no class of the shape), then *none*. Score
     cells are *below*, the bins, *above*, *none*.
@@ -272,7 +277,7 @@ def _tables(shape: OutcomeShape) -> list[tuple[str, tuple[int, ...]]]:
         return [("confusion", (labels, labels)), ("score", (cells, 3)), *reliability]
     sums = ("over", "under", "square", "clipped")
     errors = ("error", (2 * ERROR_STEPS.size + 1,))
-    return [errors, ("missing", (2, 2)), *((name, (1,)) for name in sums), ("by_value", (3, cells))]
+    return [errors, ("missing", (2, 2)), *((name, (1,)) for name in sums), ("by_value", (3, cells)), ("label", (4,))]
 
 
 def _contradiction(shape: OutcomeShape) -> str:

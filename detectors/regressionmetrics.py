@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbus.detectors.intervals import Estimate, mean, positive_mean, wilson
-from driftbus.detectors.outcomes import ERROR_STEPS, ERROR_UNIT, SQUARE_UNIT, OutcomeShape
+from driftbus.detectors.outcomes import ERROR_STEPS, ERROR_UNIT, LABEL_SQUARE_UNIT, SQUARE_UNIT, OutcomeShape
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
@@ -45,14 +45,15 @@ def measure(shape: OutcomeShape, pairs: Int, confidence: float) -> Measured:
     """
     counts = shape.table("error", pairs)
     n = int(counts.sum())
+    found: Measured = {"label_mean": _label_mean(shape, pairs, confidence)}
     if not n:
-        return dict.fromkeys(("mae", "rmse", "bias", "quantile_coverage"), "no pair of prediction and label")
+        return found | dict.fromkeys(("mae", "rmse", "bias", "quantile_coverage"), "no pair of prediction and label")
     over, under = (int(shape.table(name, pairs)[0]) * ERROR_UNIT * shape.scale / n for name in ("over", "under"))
     square = int(shape.table("square", pairs)[0]) * SQUARE_UNIT * shape.scale**2 / n
     more = n / max(1, n - 1)
     mae, bias = over + under, over - under
-    low, high = positive_mean(square, _variance_of_squares(shape, counts, square, n) * more, n, confidence)
-    return {
+    low, high = positive_mean(square, variance_of_squares(shape, counts, square, n) * more, n, confidence)
+    return found | {
         "mae": Estimate(mae, *positive_mean(mae, (square - mae * mae) * more, n, confidence), n),
         "rmse": Estimate(math.sqrt(square), math.sqrt(low), math.sqrt(high), n),
         "bias": Estimate(bias, *mean(bias, (square - bias * bias) * more, n, confidence), n),
@@ -60,8 +61,17 @@ def measure(shape: OutcomeShape, pairs: Int, confidence: float) -> Measured:
     }
 
 
-def _variance_of_squares(shape: OutcomeShape, counts: Int, square: float, n: int) -> float:
-    """From the middles of the error bins, put right by the exact mean of the squares."""
+def label_moments(shape: OutcomeShape, pairs: Int) -> tuple[int, float, float]:
+    """(rows, mean, variance) of the labels themselves, whatever was predicted; 0.0 without labels."""
+    n, over, under, square = shape.table("label", pairs).tolist()
+    if n <= 0:
+        return 0, 0.0, 0.0
+    mean = (over - under) * ERROR_UNIT * shape.scale / n
+    return n, mean, max(0.0, square * LABEL_SQUARE_UNIT * shape.scale**2 / n - mean * mean)
+
+
+def variance_of_squares(shape: OutcomeShape, counts: Int, square: float, n: int) -> float:
+    """Of the squared errors, from the middles of the error bins, put right by the exact mean of the squares."""
     steps = ERROR_STEPS
     middles = np.concatenate([[steps[0] / 2], np.sqrt(steps[:-1] * steps[1:]), [steps[-1]]]) * shape.scale
     squares = np.concatenate([middles[:0:-1], middles]) ** 2
@@ -69,6 +79,11 @@ def _variance_of_squares(shape: OutcomeShape, counts: Int, square: float, n: int
     if rough <= 0:
         return 0.0
     return float((counts * (squares - rough) ** 2).sum()) / n * (square / rough) ** 2
+
+
+def _label_mean(shape: OutcomeShape, pairs: Int, confidence: float) -> Estimate | str:
+    n, value, variance = label_moments(shape, pairs)
+    return Estimate(value, *mean(value, variance * n / max(1, n - 1), n, confidence), n) if n else "no label"
 
 
 def _coverage(shape: OutcomeShape, counts: Int, n: int, confidence: float) -> Estimate | str:

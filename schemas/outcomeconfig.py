@@ -10,7 +10,7 @@ from driftbus.schemas.configtypes import DurationMs, Model
 
 Metric = Literal[
     "accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc", "average_precision", "log_loss", "brier",
-    "ece", "prevalence", "mae", "rmse", "bias", "quantile_coverage",
+    "ece", "prevalence", "mae", "rmse", "bias", "quantile_coverage", "label_mean",
 ]  # fmt: skip
 """Metrics of performance; docs/performance.md defines each."""
 

@@ -21,7 +21,7 @@ from driftbus.detectors.outcomecells import pair_cells, score_rows
 from driftbus.detectors.outcomes import OutcomeShape
 from driftbus.detectors.outcomeshape import outcome_shape
 from driftbus.detectors.ranking import auc, average_precision, tied
-from driftbus.detectors.regressionmetrics import error_edges, interval_of
+from driftbus.detectors.regressionmetrics import error_edges, interval_of, label_moments
 from driftbus.detectors.reliability import reliability_curve
 from driftbus.schemas.outcomeconfig import PerformanceConfig
 
@@ -171,6 +171,10 @@ def test_regression_is_scikit_learns(seed: int, n: int, spread: float) -> None:
     assert found["bias"].value == pytest.approx(error.mean(), abs=4 * 2**-21)
     assert found["rmse"].value ** 2 == pytest.approx(np.square(error).mean(), abs=16 * 2**-25)
     assert "quantile_coverage" not in found
+    assert found["label_mean"].value == pytest.approx(label.mean(), abs=4 * 2**-21)
+    _, mean, variance = label_moments(VALUES, counted(VALUES, value, label))
+    assert mean == found["label_mean"].value
+    assert variance == pytest.approx(label.var(), abs=16 * 2**-14)
 
 
 def test_the_interval_of_the_reference_leaves_out_no_more_than_it_says() -> None:
