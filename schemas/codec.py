@@ -84,6 +84,8 @@ def encode_part(part: SummaryPart) -> bytes:
                     "ids": e.ids,
                     "delays": e.delays,
                     "writers": e.writers,
+                    "cohort": e.cohort,
+                    "cells": e.cells,
                 }
                 for e in part.entries
             ],
@@ -125,6 +127,8 @@ def decode_part(body: bytes, writer: Contract | None = None) -> SummaryPart:
             e["ids"],
             e["delays"],
             e["writers"],
+            e["cohort"],
+            e["cells"],
         )
         for e in r["entries"]
     )

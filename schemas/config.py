@@ -73,6 +73,10 @@ class StreamConfig(Model):
     score: str = Field(default="", description="field of the model's score (a number)")
     prediction: str = Field(default="", description="field of the predicted class or value")
     label: str = Field(default="", description="field of the outcome")
+    prediction_time: str = Field(
+        default="",
+        description="of labels that carry what was predicted: field of when, a timestamp or a number of milliseconds",
+    )
     version: str = Field(default="", description="field of the model's version")
     where: dict[str, str] = Field(default_factory=dict, description="only records whose fields equal these texts")
     rename: dict[str, str] = Field(default_factory=dict, description="field path: column name in the profile")

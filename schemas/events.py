@@ -61,6 +61,8 @@ class Entry:
         unseen: per column, up to 8 unknown category names (smallest hashes) with exact counts.
         sample, ids, delays, writers: packed sketches of the rows, of all rows only (no segment), "" when
             none are taken; see `driftbus.detectors.sketches`.
+        cohort: of outcomes, event time of the predictions // length of a cohort; else -1.
+        cells: which cells `counts` has (little-endian uint32, ascending); "" for all of them.
     """
 
     group: Group
@@ -75,6 +77,8 @@ class Entry:
     ids: bytes = b""
     delays: bytes = b""
     writers: bytes = b""
+    cohort: int = -1
+    cells: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ class SummaryPart:
         b: first offset after it.
         max_tick: greatest tick of the range. ``clock``: the forced clock; -1: as far as the topic's other
             partitions have come.
-        entries: the counts, sorted by (group, tick).
+        entries: the counts, sorted by (group, tick, cohort).
         schemas: fields of the writer schemas that the entries name, by fingerprint.
     """
 

@@ -9,18 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from driftbus.schemas.codec import decode_part, encode_part
 from driftbus.schemas.errors import StateError
 from driftbus.schemas.events import Entry, SummaryPart
-from driftbus.stream.plan import TopicPlan
 
 ANYWHERE = -2
 """`SourceChain.applied` of a source whose first ranges are no longer in the summaries log."""
 
 MAX_PENDING = 4096
 """Ranges of one source that may wait for an earlier one, which a producer's retry brings within moments."""
+
+
+class Sources(Protocol):
+    """What a chain has to know of its sources; lateness and retention are whole panes."""
+
+    @property
+    def partitions(self) -> int: ...
+    @property
+    def lateness(self) -> int: ...
+    @property
+    def retention(self) -> int: ...
 
 
 class Late(Enum):
@@ -54,7 +64,7 @@ class SourceChain:
 class Chain:
     """All sources of one topic, for one stream of a monitor."""
 
-    def __init__(self, topic: TopicPlan) -> None:
+    def __init__(self, topic: Sources) -> None:
         self._topic = topic
         self.sources = [SourceChain() for _ in range(topic.partitions)]
 

@@ -13,9 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbus.schemas.columns import Block
+from driftbus.stream.join.blobs import MemoryBlobs
+from driftbus.stream.join.machine import OutcomeMachine
+from driftbus.stream.join.rows import NEVER
 from driftbus.stream.judge import Decided, Judge, Observer
 from driftbus.stream.plan import Plans
 from driftbus.stream.summarise import Rejection, ShardPart, Summariser
+
+_BUFFERED = 200_000
+"""Predictions and labels in memory before they are sorted in, and what no label can match any more is dropped."""
 
 
 @dataclass(slots=True)
@@ -42,6 +48,11 @@ class Driver:
             for topic in plans.topics.values()
             for partition in range(topic.partitions)
         }
+        self.joins = {
+            (topic.topic, partition): OutcomeMachine(topic, partition, MemoryBlobs(), base=0, position=0)
+            for topic in plans.outcomes.values()
+            for partition in range(topic.partitions)
+        }
         self._offsets = dict.fromkeys(self.judges, 0)
         for judge in self.judges.values():
             for monitor in judge.monitors.values():
@@ -59,11 +70,25 @@ class Driver:
     ) -> Step:
         """The next records of a source partition; the arguments are those of `Summariser.feed`."""
         output = self.summarisers[topic, partition].feed(block, offsets, timestamps, good)
-        return Step(self._judge(output.parts), output.rejected)
+        decided = self._judge(output.parts)
+        for (labels, number), join in self.joins.items():
+            if number != partition:
+                continue
+            if topic in join.plan.predictions:
+                columns = self.plans.topics[topic].projection
+                join.feed_predictions(topic, block, offsets, timestamps, good, columns)
+                decided += self._judge(join.advance().parts)
+            if topic == labels:
+                decided += self._judge(join.feed_labels(block, offsets, timestamps, good).parts)
+            if join.store.buffered > _BUFFERED:
+                join.persist(join.commit_offset)
+        return Step(decided, output.rejected)
 
     def finish(self) -> list[Decided]:
         """The logs end here for ever: close every range and judge every pane."""
         decided: list[Decided] = []
+        for join in self.joins.values():
+            decided += self._resolve_all(join)
         for summariser in self.summarisers.values():
             decided += self._judge(summariser.finish())
         for topic in self.plans.topics.values():
@@ -72,6 +97,14 @@ class Driver:
             if last >= 0:
                 for summariser in mine:
                     decided += self._judge(summariser.force(last + topic.lateness + 1))
+        for join in self.joins.values():
+            decided += self._judge(join.finish())
+        for outcomes in self.plans.outcomes.values():
+            machines = [join for (name, _), join in self.joins.items() if name == outcomes.topic]
+            last = max(join.clock for join in machines)
+            if last >= 0:
+                for join in machines:
+                    decided += self._judge(join.force(last + outcomes.lateness + 1))
         return decided
 
     def rest(self, sources: Iterable[tuple[str, int]]) -> list[Decided]:
@@ -79,13 +112,27 @@ class Driver:
 
         Their open ranges are judged as they stand, and they don't hold up others.
         """
-        idle = [self.summarisers[source] for source in sources]
+        resting = list(sources)
+        idle = [self.summarisers[source] for source in resting]
         decided: list[Decided] = []
         for summariser in idle:
             decided += self._judge(summariser.preview())
         for summariser in idle:
             decided += self._judge(summariser.force())
+        for (labels, partition), join in self.joins.items():
+            for topic in join.plan.predictions:
+                if (topic, partition) in resting:
+                    join.predictions_end(topic, NEVER)
+            decided += self._judge(join.advance().parts)
+            if (labels, partition) in resting and not join.waiting:
+                decided += self._judge(join.preview() + join.force())
         return decided
+
+    def _resolve_all(self, join: OutcomeMachine) -> list[Decided]:
+        """No prediction comes any more."""
+        for topic in join.plan.predictions:
+            join.predictions_end(topic, NEVER)
+        return self._judge(join.advance().parts)
 
     def watermark_ms(self, topic: str) -> int:
         """Event time up to which all partitions of a topic have been read; -1 before that."""

@@ -253,7 +253,9 @@ class MonitorJudge:
         self.offset = offset + 1
         if isinstance(message, ManualRetrain):
             return list(self._policy.manual(message, self.incidents.homes)) if message.monitor == self.plan.name else []
-        topic = self.plan.topics.get(message.source.topic)
+        outcomes, topic = self.plan.outcomes, self.plan.topics.get(message.source.topic)
+        if outcomes is not None and (message.source.topic, message.source.epoch) == (outcomes.topic, outcomes.epoch):
+            return self._take_outcomes(message)
         if topic is None:
             return []
         if message.source.epoch != topic.epoch:
@@ -265,6 +267,10 @@ class MonitorJudge:
                 for part in stream.chain.take(message):
                     stream.settle(part)
         return self._advance()
+
+    def _take_outcomes(self, part: SummaryPart) -> list[Decided]:
+        """A part of the outcomes: counts of labels beside what was predicted, in a chain of their own."""
+        return []
 
     def _advance(self) -> list[Decided]:
         decided: list[Decided] = []
@@ -362,5 +368,9 @@ class Judge:
 
 
 def sources_of(plan: MonitorPlan) -> list[Source]:
-    """Every registered source of a monitor: all partitions of its topics."""
-    return [Source(t.topic, p, t.epoch) for t in plan.topics.values() for p in range(t.partitions)]
+    """Every registered source of a monitor: all partitions of its topics, and of its outcomes."""
+    sources = [Source(t.topic, p, t.epoch) for t in plan.topics.values() for p in range(t.partitions)]
+    outcomes = plan.outcomes
+    if outcomes is not None:
+        sources += [Source(outcomes.topic, p, outcomes.epoch) for p in range(outcomes.partitions)]
+    return sources

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,21 +16,19 @@ from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.textparts import NUMBERS, WORD, derived_columns
 from driftbus.schemas.vectorparts import PARTS, split_name
 from driftbus.schemas.vectorparts import derived_columns as derived_of_vectors
+from driftbus.stream.fingerprint import fingerprint, shard_of
+from driftbus.stream.join.outcomeplan import (
+    OutcomePlan,
+    OutcomeSource,
+    build_outcomes,
+    label_fields,
+    prediction_fields,
+)
 
 MAX_PART_BYTES = 8 << 20
 """Ranges are cut before a part could become larger: profiles of hundreds of columns have large entries."""
 
 _CELL_BYTES, _ENTRY_BYTES = 4, 512
-
-
-def shard_of(monitor: str, shards: int) -> int:
-    """The summaries partition of a monitor: the same in every process and on every machine."""
-    return int.from_bytes(hashlib.sha256(monitor.encode()).digest()[:8], "big") % shards
-
-
-def fingerprint(value: object) -> str:
-    """Short hash of plain data, equal for equal data."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +101,7 @@ class MonitorPlan:
         config: its configuration.
         streams: its streams.
         topics: the topics of its streams.
+        outcomes: what its labels say of its predictions, None when nothing is joined.
         settings: constants of the detectors.
         fingerprint: of all that a verdict depends on besides the log; part of every event's id.
             How the log is spread over partitions and ranges is not in it.
@@ -117,6 +114,7 @@ class MonitorPlan:
     config: MonitorConfig
     streams: tuple[StreamPlan, ...]
     topics: Mapping[str, TopicPlan]
+    outcomes: OutcomeSource | None
     settings: Settings
     fingerprint: str
     state_key: str
@@ -128,6 +126,7 @@ class Plans:
 
     topics: Mapping[str, TopicPlan]
     monitors: Mapping[str, MonitorPlan]
+    outcomes: Mapping[str, OutcomePlan]
     shards: int
 
 
@@ -182,6 +181,13 @@ class _Rows:
             if path:
                 self.strings.row(path)
 
+    def also(self, numbers: list[str], strings: list[str]) -> None:
+        """More columns that are decoded, for the join."""
+        for path in numbers:
+            self.numeric.row(path)
+        for path in strings:
+            self.strings.row(path)
+
     def of(self, stream: StreamConfig, profile: Profile, kind: str) -> list[int]:
         """Rows of the profile's columns of a kind, in their order."""
         derived = derived_columns([column.name for column in profile.columns])
@@ -232,8 +238,12 @@ def build_plans(
         topic: _topic_plan(config, topic, pairs, profiles, partitions[topic], count)
         for topic, pairs in topics_of(config).items()
     }
+    projections = {topic: plan.projection for topic, plan in topics.items()}
+    outcomes = build_outcomes(config, profiles, projections, partitions, count)
     monitors = {}
     for name, monitor in config.monitors.items():
+        labels = monitor.labels.topic if monitor.labels is not None else ""
+        source = outcomes[labels].source(name) if labels in outcomes else None
         plans = {t: p for t, p in topics.items() if any(s.monitor == name for s in p.streams)}
         streams = tuple(s for p in plans.values() for s in p.streams if s.monitor == name)
         # every column is judged once for all rows and once for each segment field
@@ -257,11 +267,28 @@ def build_plans(
             config=monitor,
             streams=streams,
             topics=plans,
+            outcomes=source,
             settings=settings,
             fingerprint=identity,
-            state_key=fingerprint([identity, sorted((t, p.epoch, p.partitions) for t, p in plans.items())]),
+            state_key=fingerprint(
+                [
+                    identity,
+                    sorted((t, p.epoch, p.partitions) for t, p in plans.items()),
+                    *([[source.topic, source.epoch, source.partitions]] if source is not None else []),
+                ]
+            ),
         )
-    return Plans(topics, monitors, count)
+    return Plans(topics, monitors, outcomes, count)
+
+
+def _outcome_paths(monitor: MonitorConfig, stream: str, profile: Profile | None) -> tuple[list[str], list[str]]:
+    """Numbers and texts of a stream that the join of labels and predictions reads."""
+    read = label_fields(monitor, profile)
+    if read is None:
+        return [], []
+    shape, labels = read
+    fields = labels if stream == "labels" else prediction_fields(monitor, shape) if stream == "predictions" else None
+    return (fields.numbers(shape), fields.strings()) if fields is not None else ([], [])
 
 
 def _topic_plan(
@@ -279,6 +306,8 @@ def _topic_plan(
         if known is not None:
             more = [of.streams[stream].id] if shape_of(known, of.detection.sample_rows).k else []
             rows.add(of.streams[stream], known, more + (of.segments if stream != "labels" else []))
+    for monitor, stream in pairs:  # behind the others, which stay where they are
+        rows.also(*_outcome_paths(config.monitors[monitor], stream, profiles.get((monitor, "predictions"))))
     strings, streams, counted = rows.strings, [], []
     first = config.monitors[pairs[0][0]].streams[pairs[0][1]]
     for monitor, stream in pairs:

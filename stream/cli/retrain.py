@@ -15,7 +15,7 @@ from driftbus.schemas.codec import encode_message
 from driftbus.schemas.errors import ConfigError, Unavailable
 from driftbus.schemas.events import ManualRetrain
 from driftbus.stream.cli._options import config_option, configured
-from driftbus.stream.plan import shard_of
+from driftbus.stream.fingerprint import shard_of
 from driftbus.stream.worker.topics import admin_client, require_topics
 
 _PATIENCE_S = 30.0

@@ -222,6 +222,8 @@ ENTRY = Entry(
     ids=bytes(range(24)),
     delays=b"\x20\x05\x00\x00\x00",
     writers=bytes(range(100, 112)),
+    cohort=20_378,
+    cells=bytes(range(128)),
 )
 WRITER = WriterFields(0xFEDC_BA98_7654_3210, (("income", "double?"), ("time", "timestamp-millis")))
 PART = SummaryPart("final", Source("predictions", 3, "0a1b2c3d"), 10, 24_000, 25_098, 176_060_700, (ENTRY,), (WRITER,))

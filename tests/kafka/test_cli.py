@@ -16,7 +16,7 @@ from driftbus.schemas.codec import decode_message, frame_confluent
 from driftbus.schemas.configfile import load_config, problems
 from driftbus.schemas.events import DeadLetter, ManualRetrain
 from driftbus.stream.cli.main import run
-from driftbus.stream.plan import shard_of
+from driftbus.stream.fingerprint import shard_of
 from driftbus.stream.worker.deadletter import headers_of
 from harness.broker import Broker
 from harness.registry import Registry

@@ -15,7 +15,7 @@ from driftbus.schemas.cloudevents import binary_headers
 from driftbus.schemas.codec import encode_event, pack_state
 from driftbus.schemas.contracts import schema_text
 from driftbus.schemas.events import MonitorState, RetrainTrigger
-from driftbus.stream.plan import shard_of
+from driftbus.stream.fingerprint import shard_of
 from driftbus.stream.worker.snapshots import find_states
 from harness.broker import Broker
 from harness.node import Node

@@ -11,7 +11,8 @@ from driftbus.detectors.profile import Profile
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
 from driftbus.schemas.config import Config
 from driftbus.schemas.errors import ConfigError
-from driftbus.stream.plan import MAX_PART_BYTES, build_plans, shard_of
+from driftbus.stream.fingerprint import shard_of
+from driftbus.stream.plan import MAX_PART_BYTES, build_plans
 
 
 def profile(columns: int = 2, monitor: str = "m") -> Profile:
