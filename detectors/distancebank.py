@@ -4,7 +4,7 @@ With T the distance (for chi2 its root) and `driftbus.detectors.nulls` its law w
 
     S = T^2 / ((1/N + 1/M) unit D)    against    chi2_nu(1 - alpha) / nu.
 
-D and nu are learned as in `driftbus.detectors.psi`, but from T^2 itself between adjacent blocks: so
+D and nu are learned by `driftbus.detectors.design`, from T^2 itself between adjacent blocks: so
 D is how much autocorrelation moves the directions that this distance looks into. An alarm opens where
 S exceeds the quantile and the distance its least effect; it closes below half of either (S: of T).
 Known bias: distances on bins are a little smaller than those of the values themselves.
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, chdtri
 
+from driftbus.detectors.design import GRID, DesignEffects, design_of, forget_blocks, interpolated, learn_design
 from driftbus.detectors.nulls import KS, LAWS, QUADRATIC, TV, WASSERSTEIN, null_law
-from driftbus.detectors.psi import design_of, learn_design
 from driftbus.schemas.kernel import kernel
 
 LEAST = {"ks": 0.05, "js": 0.05, "hellinger": 0.05, "wasserstein": 0.04, "chi2": 0.02, "tv": 0.05}
@@ -37,8 +37,6 @@ DISTANCE, THRESHOLD, STATISTIC, NU = range(4)
 
 _LAW_JS, _LAW_HELLINGER = 10, 11
 _KINDS = {"js": _LAW_JS, "hellinger": _LAW_HELLINGER, "chi2": QUADRATIC, "ks": KS, "tv": TV, "wasserstein": WASSERSTEIN}
-_SCALES, _FIELDS, _MOST_SCALES, _GRID = 8, 6, 30, 64
-_HAS_PENDING, _HAS_PREVIOUS = 4, 5
 
 
 class DistanceBank:
@@ -88,11 +86,8 @@ class DistanceBank:
             self._share[c, :k] = self._counts[c, :k] / counts.sum()
             self._unit[c], self._full[c], self._nu[c] = null_law(self._law, tuple(self._share[c, :k].tolist()), alpha)
         self._least = np.where(name == "wasserstein", LEAST[name] * self._bins, LEAST[name])
-        self._static = np.zeros((columns, 1, 3)) if static is None else static
+        self._design = DesignEffects(columns, widest, static)
         self._quantiles = _per_freedom(widest, alpha)
-        self._moments = np.zeros((columns, _SCALES, _FIELDS))
-        self._blocks = np.zeros((columns, _SCALES, 2, widest))
-        self._panes = np.zeros(1, np.int64)
         self.judgement = np.zeros((len(sizes), columns, 4))
         self.open = np.zeros((len(sizes), columns), np.bool_)
         self.opened = np.zeros((len(sizes), columns), np.bool_)
@@ -107,16 +102,11 @@ class DistanceBank:
         window_counts: NDArray[np.float64],
     ) -> int:
         """Take one pane, and judge the windows that moved: as `driftbus.detectors.psi.PsiBank.update`."""
-        self._panes[0] += 1
-        needed = int(self._panes[0]).bit_length() + 1
-        if self._moments.shape[1] < needed <= _MOST_SCALES:
-            more = min(_MOST_SCALES, needed + 3) - self._moments.shape[1]
-            self._moments = np.pad(self._moments, ((0, 0), (0, more), (0, 0)))
-            self._blocks = np.pad(self._blocks, ((0, 0), (0, more), (0, 0), (0, 0)))
+        self._design.begin_pane()
         count = _step(
             n, counts, start, judged, window_n, window_counts, self._kind, self._law, self._group, self._bins, self._m,
-            self._counts, self._share, self._unit, self._full, self._nu, self._static, self._quantiles, self._least,
-            self._moments, self._blocks, self.judgement, self.open, self.opened,
+            self._counts, self._share, self._unit, self._full, self._nu, self._design.static, self._quantiles,
+            self._least, self._design.moments, self._design.blocks, self.judgement, self.open, self.opened,
         )  # fmt: skip
         return int(count)
 
@@ -127,15 +117,12 @@ class DistanceBank:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The state, by name."""
-        return {
-            "moments": self._moments, "blocks": self._blocks, "panes": self._panes, "judgement": self.judgement,
-            "open": self.open,
-        }  # fmt: skip
+        return self._design.arrays() | {"judgement": self.judgement, "open": self.open}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take a state that `arrays` gave."""
-        self._moments, self._blocks = arrays["moments"], arrays["blocks"]
-        for name in ("panes", "judgement", "open"):
+        self._design.restore(arrays)
+        for name in ("judgement", "open"):
             self.arrays()[name][...] = arrays[name]
 
 
@@ -159,7 +146,7 @@ def merged_bins(counts: NDArray[np.float64], least: float) -> NDArray[np.int64]:
 
 def _per_freedom(widest: int, alpha: float) -> NDArray[np.float64]:
     """chi2_nu(1 - alpha) / nu for the kernel to interpolate."""
-    nu = 1 + np.arange(_GRID * max(1, widest) + 1) / _GRID
+    nu = 1 + np.arange(GRID * max(1, widest) + 1) / GRID
     return np.asarray(chdtri(nu, alpha) / nu, np.float64)
 
 
@@ -209,9 +196,7 @@ def _step(
             nu = 1.0
             if full[c] > 1:
                 nu += (degrees - 1) * (freedom[c] - 1) / (full[c] - 1)
-            place = (nu - 1) * _GRID
-            low = min(int(place), quantiles.size - 2)
-            quantile = quantiles[low] + (place - low) * (quantiles[low + 1] - quantiles[low])
+            quantile = interpolated(quantiles, nu)
             scale = (1 / size + 1 / m[c]) * unit[c] * design
             distance, square, stretch = _distance(kind, reference[c], m[c], block, size, k)
             threshold = quantile * scale / stretch
@@ -222,8 +207,7 @@ def _step(
             if not is_open[w, c] and distance > threshold and distance >= least[c]:
                 is_open[w, c], opened[w, c] = True, True
                 alarms += 1
-                for j in range(moments.shape[1]):
-                    moments[c, j, _HAS_PENDING], moments[c, j, _HAS_PREVIOUS] = 0.0, 0.0
+                forget_blocks(moments, c)
             elif is_open[w, c] and (distance < 0.5 * threshold or distance < 0.5 * least[c]):
                 is_open[w, c] = False
     return alarms

@@ -1,6 +1,6 @@
 """Design effect of the mean of vectors: how much more successive rows' means vary than independent rows'.
 
-The rule of `driftbus.detectors.longrun` and `driftbus.detectors.psi` for vectors: with t the sum of
+The rule of `driftbus.detectors.longrun` and `driftbus.detectors.design` for vectors: with t the sum of
 their coordinates' variances, adjacent blocks of 2^j panes give
 
     q = |mean_a - mean_b|² / (t (1/n_a + 1/n_b)),

@@ -1,6 +1,6 @@
 """Autocorrelation of training rows in time order, so that a stream's first hours are not all alarms.
 
-The rows run through the estimators of `longrun` and `psi`; what is significant is kept as a table.
+The rows run through the estimators of `longrun` and `design`; what is significant is kept as a table.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbus.detectors import longrun, psi
+from driftbus.detectors import design, longrun
 from driftbus.detectors.nulls import KS, QUADRATIC, STATIC, TV, WASSERSTEIN, null_law
 from driftbus.detectors.profile import ColumnProfile, LongRun
+from driftbus.detectors.psi import coarse_bins
 from driftbus.detectors.scores import NUMBERS, column_scores
 from driftbus.detectors.settings import Settings
 from driftbus.schemas.kernel import kernel
@@ -68,7 +69,7 @@ def _run(
 
 
 def _designs_of_rows(column: ColumnProfile, cells: NDArray[np.int64], settings: Settings) -> list[LongRun | None]:
-    coarse = psi.coarse_bins(np.array(column.counts, np.int64), settings.psi_bins)
+    coarse = coarse_bins(np.array(column.counts, np.int64), settings.psi_bins)
     k = int(coarse.max()) + 1
     if k < 2 or cells.size < PSI_PANE:
         return []
@@ -99,12 +100,12 @@ def _design_of(blocks: NDArray[np.float64], share: NDArray[np.float64], settings
     unit, full, _ = null_law(law, tuple(share[0].tolist()), settings.psi_alpha)
     moments, previous = np.zeros((1, _PSI_SCALES, 6)), np.zeros((1, _PSI_SCALES, 2, k))
     for block in blocks:
-        psi.learn_design(moments, previous, 0, block.copy(), k, share, law, unit)
+        design.learn_design(moments, previous, 0, block.copy(), k, share, law, unit)
     steps: list[tuple[float, float, float]] = []
     for j in range(_PSI_SCALES):
-        mean, freedom = psi.design_step(moments, 0, j, full, steps[-1][1] if steps else 0.0)
+        mean, freedom = design.design_step(moments, 0, j, full, steps[-1][1] if steps else 0.0)
         if mean > 0:
-            steps.append((float(moments[0, j, psi.LENGTH]), mean, min(freedom, steps[-1][2] if steps else freedom)))
+            steps.append((float(moments[0, j, design.LENGTH]), mean, min(freedom, steps[-1][2] if steps else freedom)))
     if not steps:
         return None
     lengths, variances, degrees = zip(*steps, strict=True)

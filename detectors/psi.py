@@ -1,13 +1,11 @@
 """The population stability index over sliding windows, calibrated.
 
 T = PSI / ((1/N + 1/M) D) has, without drift, about the chi-squared distribution with k - 1 degrees
-of freedom, D being the design effect (Kish, 1965): how much more the bin counts of N successive
-values vary than those of independent ones. D is learned as in `driftbus.detectors.longrun` from the
-chi-squared statistics between adjacent blocks. Autocorrelation loads few directions: where D > 1, T
-has nu = 2 lambda^2 / var(q) degrees of freedom (Satterthwaite, 1946), stretched to mean k - 1.
+of freedom, D being the design effect, learned by `driftbus.detectors.design` from the chi-squared
+statistics between adjacent blocks. Where D > 1, T has fewer degrees of freedom, stretched to mean k - 1.
 
 An alarm opens where T exceeds the quantile and the index its least effect; it closes below half of
-either. Known bias: learned degrees of freedom are a little high, because q is clipped.
+either.
 """
 
 from __future__ import annotations
@@ -19,22 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, chdtri
 
-from driftbus.detectors.nulls import QUADRATIC, squared_distance
+from driftbus.detectors.design import GRID, DesignEffects, design_of, forget_blocks, interpolated, learn_design
+from driftbus.detectors.nulls import QUADRATIC
 from driftbus.schemas.kernel import kernel
-
-PAIRS, TOTAL, SQUARES, LENGTH, HAS_PENDING, HAS_PREVIOUS = range(6)
-_FIELDS = 6
-_PENDING, _PREVIOUS = 0, 1
 
 INDEX, STATISTIC, THRESHOLD, DESIGN, FREEDOM = range(5)
 """Fields of a judgement."""
 
 CURVE = 32
 """Indices that a column's curve holds."""
-
-_PRIOR_PAIRS, _CLIP, _MEMORY, _LEAST_PAIRS, _SIGNIFICANCE = 2.0, 4.0, 1_000.0, 4.0, 4.0
-_SCALES, _MOST_SCALES = 8, 30
-_GRID = 64
 
 
 def coarse_bins(counts: NDArray[np.int64], bins: int) -> NDArray[np.int64]:
@@ -91,14 +82,11 @@ class PsiBank:
         self._share = np.zeros((columns, widest))
         for c, counts in enumerate(reference):
             self._share[c, : counts.size] = counts / max(1.0, float(counts.sum()))
-        self._static = np.zeros((columns, 1, 3)) if static is None else static
+        self._design = DesignEffects(columns, widest, static)
         # the quantile as a function of the degrees of freedom, for the kernel to interpolate
-        freedom = 1 + np.arange(_GRID * max(1, widest - 1) + 1) / _GRID
+        freedom = 1 + np.arange(GRID * max(1, widest - 1) + 1) / GRID
         self._quantiles = chdtri(freedom, alpha)
         self._least = least
-        self._moments = np.zeros((columns, _SCALES, _FIELDS))
-        self._blocks = np.zeros((columns, _SCALES, 2, widest))
-        self._panes = np.zeros(1, np.int64)
         self.judgement = np.zeros((windows, columns, 5))
         self.curve = np.zeros((columns, CURVE))
         self._points = np.zeros(columns, np.int64)
@@ -126,16 +114,11 @@ class PsiBank:
         Returns:
             Number of alarms opened.
         """
-        self._panes[0] += 1
-        needed = int(self._panes[0]).bit_length() + 1
-        if self._moments.shape[1] < needed <= _MOST_SCALES:
-            more = min(_MOST_SCALES, needed + 3) - self._moments.shape[1]
-            self._moments = np.pad(self._moments, ((0, 0), (0, more), (0, 0)))
-            self._blocks = np.pad(self._blocks, ((0, 0), (0, more), (0, 0), (0, 0)))
+        self._design.begin_pane()
         count = _step(
-            n, counts, start, judged, window_n, window_counts, self._bins, self._m, self._share, self._static,
-            self._quantiles, self._least, self._moments, self._blocks, self.judgement, self.open, self.opened,
-            self.curve, self._points,
+            n, counts, start, judged, window_n, window_counts, self._bins, self._m, self._share, self._design.static,
+            self._quantiles, self._least, self._design.moments, self._design.blocks, self.judgement, self.open,
+            self.opened, self.curve, self._points,
         )  # fmt: skip
         return int(count)
 
@@ -176,15 +159,13 @@ class PsiBank:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The state, by name."""
-        return {
-            "moments": self._moments, "blocks": self._blocks, "panes": self._panes, "judgement": self.judgement,
-            "open": self.open, "curve": self.curve, "points": self._points,
-        }  # fmt: skip
+        own = {"judgement": self.judgement, "open": self.open, "curve": self.curve, "points": self._points}
+        return self._design.arrays() | own
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take a state that `arrays` gave."""
-        self._moments, self._blocks = arrays["moments"], arrays["blocks"]
-        for name in ("panes", "judgement", "open", "curve", "points"):
+        self._design.restore(arrays)
+        for name in ("judgement", "open", "curve", "points"):
             self.arrays()[name][...] = arrays[name]
 
 
@@ -232,10 +213,7 @@ def _step(
                 q = (max(window_counts[w, start[c] + b], 0.0) + 0.5) / (size + 0.5 * k)
                 index += (q - p) * np.log(q / p)
             statistic = index / ((1 / size + 1 / m[c]) * design)
-            place = (freedom - 1) * _GRID
-            low = min(int(place), quantiles.size - 2)
-            threshold = quantiles[low] + (place - low) * (quantiles[low + 1] - quantiles[low])
-            threshold *= (k - 1) / freedom
+            threshold = interpolated(quantiles, freedom) * ((k - 1) / freedom)
             judgement[w, c, INDEX], judgement[w, c, STATISTIC], judgement[w, c, THRESHOLD] = index, statistic, threshold
             judgement[w, c, DESIGN], judgement[w, c, FREEDOM] = design, freedom
             if w == 0:
@@ -244,102 +222,7 @@ def _step(
             if not is_open[w, c] and statistic > threshold and index >= least:
                 is_open[w, c], opened[w, c] = True, True
                 alarms += 1
-                for j in range(moments.shape[1]):
-                    moments[c, j, HAS_PENDING], moments[c, j, HAS_PREVIOUS] = 0.0, 0.0
+                forget_blocks(moments, c)
             elif is_open[w, c] and (statistic < 0.5 * threshold or index < 0.5 * least):
                 is_open[w, c] = False
     return alarms
-
-
-@kernel
-def learn_design(
-    moments: NDArray[np.float64],
-    blocks: NDArray[np.float64],
-    c: int,
-    block: NDArray[np.float64],
-    k: int,
-    share: NDArray[np.float64],
-    law: int,
-    unit: float,
-) -> None:
-    """Take one pane of column c.
-
-    Args:
-        moments: float64[c, scales, 6], changed.
-        blocks: float64[c, scales, 2, widest], changed.
-        c: the column.
-        block: float64[widest], its counts in the pane, on k bins; overwritten.
-        k: bins.
-        share: float64[c, widest], reference shares.
-        law, unit: see `driftbus.detectors.nulls`.
-    """
-    for j in range(moments.shape[1]):
-        size = before = 0.0
-        for b in range(k):
-            size += block[b]
-            before += blocks[c, j, _PREVIOUS, b]
-        if moments[c, j, HAS_PREVIOUS] > 0:
-            q = squared_distance(law, block, size, blocks[c, j, _PREVIOUS], before, k, share[c])
-            q /= (1 / size + 1 / before) * unit
-            prior, pairs = 1.0, moments[c, j, PAIRS]
-            if j > 0:
-                prior = (moments[c, j - 1, TOTAL] + _PRIOR_PAIRS) / (moments[c, j - 1, PAIRS] + _PRIOR_PAIRS)
-            q = min(q, _CLIP * (moments[c, j, TOTAL] + _PRIOR_PAIRS * prior) / (pairs + _PRIOR_PAIRS))
-            if pairs >= _MEMORY:
-                for f in (PAIRS, TOTAL, SQUARES):
-                    moments[c, j, f] *= 1 - 1 / _MEMORY
-            moments[c, j, PAIRS] += 1
-            moments[c, j, TOTAL] += q
-            moments[c, j, SQUARES] += q * q
-        for b in range(k):
-            blocks[c, j, _PREVIOUS, b] = block[b]
-        moments[c, j, HAS_PREVIOUS], moments[c, j, LENGTH] = 1.0, size
-        if moments[c, j, HAS_PENDING] > 0:
-            moments[c, j, HAS_PENDING] = 0.0
-            for b in range(k):
-                block[b] += blocks[c, j, _PENDING, b]
-        else:
-            moments[c, j, HAS_PENDING] = 1.0
-            for b in range(k):
-                blocks[c, j, _PENDING, b] = block[b]
-            break
-
-
-@kernel
-def design_step(moments: NDArray[np.float64], c: int, j: int, full: float, highest: float) -> tuple[float, float]:
-    """(D, degrees of freedom) at scale j where it is significant and above `highest`, else (0, 0).
-
-    `full` is the number of degrees that independent values have.
-    """
-    pairs = moments[c, j, PAIRS]
-    if pairs < _LEAST_PAIRS:
-        return 0.0, 0.0
-    mean = moments[c, j, TOTAL] / pairs
-    if mean <= highest or mean <= 1 + _SIGNIFICANCE * np.sqrt(3 / (pairs * full)):
-        return 0.0, 0.0
-    variance = moments[c, j, SQUARES] / pairs - mean * mean
-    freedom = 2 * mean * mean / variance if variance > 0 else full
-    return mean, min(max(freedom, 1.0), full)
-
-
-@kernel
-def design_of(
-    moments: NDArray[np.float64], static: NDArray[np.float64], c: int, full: float, size: float
-) -> tuple[float, float]:
-    """(D, degrees of freedom) for a window of `size` values; (1, full) without autocorrelation."""
-    design, freedom, highest, fewest = 1.0, full, 0.0, full
-    for j in range(moments.shape[1]):
-        mean, degrees = design_step(moments, c, j, full, highest)
-        if mean > 0:
-            # a coarse scale has few pairs and a poor estimate; it loads no more directions than a fine one
-            highest, fewest = mean, min(fewest, degrees)
-            here = mean * min(1.0, size / moments[c, j, LENGTH])
-            if here > design:
-                design, freedom = here, fewest
-    for j in range(static.shape[1]):
-        if static[c, j, 0] <= 0:
-            break
-        here = static[c, j, 1] * min(1.0, size / static[c, j, 0])
-        if here > design:
-            design, freedom = here, min(static[c, j, 2], full)
-    return design, freedom

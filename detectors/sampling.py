@@ -141,6 +141,17 @@ def _content(
 
 
 @leaf_kernel
+def _largest_first(keys: NDArray[np.uint64], values: NDArray[np.int64], filled: int) -> None:
+    """Bring the largest key to slot 0, its value with it."""
+    largest = 0
+    for j in range(1, filled):
+        if keys[j] > keys[largest]:
+            largest = j
+    keys[0], keys[largest] = keys[largest], keys[0]
+    values[0], values[largest] = values[largest], values[0]
+
+
+@leaf_kernel
 def _sample_rows(
     seed: np.uint64,
     offsets: NDArray[np.int64],
@@ -180,7 +191,6 @@ def _sample_rows(
             if h > limits[e, 0]:
                 continue
         if filled[e, 0] < k:
-            # slot 0 holds the largest
             place = filled[e, 0]
             filled[e, 0] += 1
         elif h < keys[e, 0]:
@@ -189,12 +199,7 @@ def _sample_rows(
             continue
         keys[e, place], chosen[e, place] = h, i
         if place == 0 or h > keys[e, 0]:
-            largest = 0
-            for j in range(1, filled[e, 0]):
-                if keys[e, j] > keys[e, largest]:
-                    largest = j
-            keys[e, 0], keys[e, largest] = keys[e, largest], keys[e, 0]
-            chosen[e, 0], chosen[e, largest] = chosen[e, largest], chosen[e, 0]
+            _largest_first(keys[e], chosen[e], filled[e, 0])
 
 
 @leaf_kernel
@@ -230,12 +235,7 @@ def _sample_ids(
         filled[e, 1] = min(k, known + 1)
         ids[e, place], times[e, place] = h, 1
         if place == 0 or h > ids[e, 0]:
-            largest = 0
-            for j in range(1, filled[e, 1]):
-                if ids[e, j] > ids[e, largest]:
-                    largest = j
-            ids[e, 0], ids[e, largest] = ids[e, largest], ids[e, 0]
-            times[e, 0], times[e, largest] = times[e, largest], times[e, 0]
+            _largest_first(ids[e], times[e], filled[e, 1])
 
 
 @leaf_kernel

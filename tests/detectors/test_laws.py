@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -290,11 +290,16 @@ IN_GROUPS = {"EpisodeBook", "SeasonClock"}
 """Kept by a group, and resumed with it above; the clock in test_seasons.py."""
 
 
+def held_in(part: object) -> Iterator[object]:
+    """A part and all that it is made of."""
+    yield part
+    for each in getattr(part, "__dict__", {}).values():
+        yield from held_in(each)
+
+
 def test_the_battery_is_complete() -> None:
     assert set(get_args(Detector)) <= PARTS.keys(), "a detector of the configuration is not in PARTS"
-    known = {
-        type(held).__name__ for make, _ in PARTS.values() for part in [make()] for held in [part, *vars(part).values()]
-    }
+    known = {type(each).__name__ for make, _ in PARTS.values() for each in held_in(make())}
     for module in iter_modules(driftbus.detectors.__path__):
         for name, kept in vars(import_module(f"driftbus.detectors.{module.name}")).items():
             stateful = isinstance(kept, type) and hasattr(kept, "arrays") and hasattr(kept, "restore")
