@@ -33,6 +33,7 @@ from driftbus.stream.worker.topics import admin_client, create_topics
 _READY_S, _STEP_S, _LEAVE_S = 180.0, 0.25, 8.0
 _SOURCE_PARTITIONS = 4
 _SECONDS_BETWEEN_LOANS = 523
+_OWN_TOPICS = ("summaries", "drift", "incidents", "performance", "retrain", "state", "profiles", "deadletter")
 
 
 def demonstrate(console: Console, bootstrap: str | None, registry: str | None, per_second: float) -> int:
@@ -96,10 +97,7 @@ def _config(tag: str, bootstrap: str, registry: str | None, home: Path, *, embed
                 "detection": {"events_per_second": 1 / _SECONDS_BETWEEN_LOANS},
             }
         },
-        "topics": {
-            name: f"{tag}.{name}"
-            for name in ("summaries", "drift", "incidents", "retrain", "state", "profiles", "deadletter")
-        },
+        "topics": {role: f"{tag}.{role}" for role in _OWN_TOPICS},
         "limits": {"lateness": "6h"},
         "run": {"metrics_port": _free_port(), "commit_every": "500ms", "snapshot_every": "10s", "log": "json"},
     }
@@ -112,17 +110,7 @@ def _prepare(config: Config, profile: Profile, *, embedded: bool) -> None:
     admin = admin_client(config.kafka)
     names = [config.monitors[MONITOR].streams["predictions"].topic]
     if embedded:  # it makes a topic when somebody asks for it
-        topics = config.topics
-        names += [
-            topics.summaries,
-            topics.drift,
-            topics.incidents,
-            topics.retrain,
-            topics.state,
-            topics.profiles,
-            topics.deadletter,
-        ]
-        for name in names:
+        for name in [*names, *(getattr(config.topics, role) for role in _OWN_TOPICS)]:
             admin.list_topics(name, timeout=10)
     else:
         for future in admin.create_topics([NewTopic(name, _SOURCE_PARTITIONS) for name in names]).values():

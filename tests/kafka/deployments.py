@@ -19,18 +19,16 @@ import numpy as np
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
 from driftbus.schemas.avscfiles import AvscFiles
-from driftbus.schemas.codec import decode_event
 from driftbus.schemas.config import Config
-from driftbus.schemas.contracts import contract
 from driftbus.schemas.decode.batch import BatchDecoder
-from driftbus.schemas.errors import DecodeError
-from driftbus.stream.driver import Driver
 from driftbus.stream.files.training import save_profile
 from driftbus.stream.judge import Decided
 from driftbus.stream.plan import build_plans
 from driftbus.stream.worker.topics import admin_client, create_topics
 from harness.broker import Broker
 from harness.process import Child
+
+from .workers import ROLES, driven, published
 
 SCHEMA = {
     "type": "record",
@@ -82,13 +80,12 @@ class Deployment:
                 source["schema_file"] = str(folder / "scored.avsc")
             known = {"learn": dict(learn)} if learn else {"profile": str(folder / f"{name}.json")}
             monitors[name] = {"predictions": source, **known}
-        roles = ("summaries", "drift", "incidents", "retrain", "state", "profiles", "deadletter")
         run = {"snapshot_every": "2s", "preview_every": "2s", "seal_after": seal_after}
         values = {
             "app": f"app-{topic}",
             "kafka": {"bootstrap": broker.bootstrap, "session_timeout": "6s", **kafka_options},
             "monitors": monitors,
-            "topics": {role: f"{role}-{topic}" for role in roles} | {"summaries_partitions": 2},
+            "topics": {role: f"{role}-{topic}" for role in ROLES} | {"summaries_partitions": 2},
             "limits": {"lateness": "30s", "range_records": 5_000},
             "run": run | {"metrics_port": 0, "log": "json"},
             **overrides,
@@ -136,13 +133,7 @@ class Deployment:
 
     def events(self) -> dict[str, Decided]:
         """What was published so far, by id; the same id must always come with the same bytes."""
-        found: dict[str, bytes] = {}
-        for topic in (self.config.topics.drift, self.config.topics.incidents, self.config.topics.retrain):
-            for message in self.broker.read(topic):
-                value = message.value() or b""
-                event = published(value)
-                assert found.setdefault(event.id, value) == value
-        return {name: published(value) for name, value in found.items()}
+        return published(self.broker, self.config)
 
     def committed(self) -> dict[int, tuple[int, str]]:
         return self.broker.committed(self.config.app, self.topic)
@@ -159,18 +150,6 @@ class Deployment:
     def close(self) -> None:
         for worker in self.workers:
             worker.kill()
-
-
-def published(value: bytes) -> Decided:
-    """An event in either framing; its registry id is that of the schema in the package."""
-    if value[:1] != b"\0":
-        return decode_event(value)
-    for name in ("Incident", "DriftEvent"):
-        try:
-            return decode_event(value, contract(name))
-        except DecodeError:
-            continue
-    return decode_event(value, contract("RetrainTrigger"))
 
 
 def reference(monitor: str) -> Profile:
@@ -226,13 +205,4 @@ def oracle(deployment: Deployment, partitions: list[list[bytes]]) -> dict[str, D
     plans = build_plans(config, profiles, {deployment.topic: PARTITIONS})
     plan = plans.topics[deployment.topic]
     decoder = BatchDecoder(plan.projection, AvscFiles(deployment.folder / "scored.avsc"))
-    driver = Driver(plans)
-    decided: list[Decided] = []
-    for partition, values in enumerate(partitions):
-        decoded = decoder.decode(values)
-        n = len(values)
-        step = driver.feed(
-            deployment.topic, partition, decoded.block, np.arange(n), np.full(n, -1, np.int64), decoded.good
-        )
-        decided += step.decided
-    return {event.id: event for event in decided}
+    return driven(plans, deployment.topic, decoder, partitions)

@@ -18,20 +18,16 @@ import numpy as np
 
 from driftbus.detectors.profile import ColumnProfile, Profile
 from driftbus.detectors.summary import merge_unseen, unpack_counts
-from driftbus.schemas.codec import decode_event, decode_message
+from driftbus.schemas.codec import decode_message
 from driftbus.schemas.config import Config
-from driftbus.schemas.contracts import contract
-from driftbus.schemas.errors import DecodeError
-from driftbus.schemas.events import DeadLetter, DriftEvent, Group, Published, RetrainTrigger, SummaryPart
+from driftbus.schemas.events import DeadLetter, DriftEvent, Group, RetrainTrigger, SummaryPart
 from driftbus.schemas.framing import by_id, frame
 from driftbus.stream.worker.deadletter import read_dead_letter
 from driftbus.stream.worker.topics import create_topics
 from harness.broker import Broker
-from harness.process import Child, free_ports, wait_for
+from harness.process import wait_for
 
-from .scenario import WORKER, Worker
-
-ROLES = ("summaries", "drift", "incidents", "retrain", "state", "profiles", "deadletter")
+from .workers import ROLES, Worker, published, start_worker
 
 
 @dataclass
@@ -97,12 +93,7 @@ class Installation:
 
     def start(self) -> Worker:
         """One more worker; it is not waited for."""
-        (port,) = free_ports(1)
-        document = self._document()
-        document["run"]["metrics_port"] = port
-        path = self.folder / f"worker-{len(self.workers)}.yaml"
-        path.write_text(json.dumps(document))
-        worker = Worker(Child([*WORKER, path], self.folder / f"worker-{len(self.workers)}.log"), port)
+        worker = start_worker(self.folder, self._document(), len(self.workers))
         self.workers.append(worker)
         return worker
 
@@ -165,13 +156,11 @@ class Installation:
 
     def events(self) -> list[DriftEvent]:
         """The drift events, each id once."""
-        found = [event_of(message.value() or b"") for message in self.kafka.read(self.config.topics.drift)]
-        return list({event.id: event for event in found if isinstance(event, DriftEvent)}.values())
+        return [event for event in published(self.kafka, self.config).values() if isinstance(event, DriftEvent)]
 
     def triggers(self) -> list[RetrainTrigger]:
         """The retrain triggers, each id once."""
-        found = [event_of(message.value() or b"") for message in self.kafka.read(self.config.topics.retrain)]
-        return list({event.id: event for event in found if isinstance(event, RetrainTrigger)}.values())
+        return [event for event in published(self.kafka, self.config).values() if isinstance(event, RetrainTrigger)]
 
     def health(self, worker: Worker, path: str = "/readyz") -> tuple[int, dict[str, Any]]:
         """Status and body of a health endpoint."""
@@ -198,16 +187,6 @@ def counted(
     places = zip(layout.columns, layout.offsets, layout.widths, strict=True)
     total.cells = {name: cells[at : at + width].tolist() for name, at, width in places}
     return total
-
-
-def event_of(value: bytes) -> Published:
-    """An event or trigger in either framing; its registry id is that of the schema in the package."""
-    if value[:1] != b"\0":
-        return decode_event(value)
-    try:
-        return decode_event(value, contract("DriftEvent"))
-    except DecodeError:
-        return decode_event(value, contract("RetrainTrigger"))
 
 
 def body(schema: Any, record: Any) -> bytes:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,23 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
-import httpx
 import numpy as np
 from confluent_kafka import Producer
 
 from driftbus.detectors.parts import with_parts
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
-from driftbus.schemas.codec import decode_event
 from driftbus.schemas.config import Config
-from driftbus.schemas.decode.batch import BatchDecoder, no_headers
+from driftbus.schemas.decode.batch import BatchDecoder
 from driftbus.schemas.events import Published, RetrainTrigger
 from driftbus.schemas.registry import open_resolver
-from driftbus.stream.driver import Driver
 from driftbus.stream.plan import build_plans
 from driftbus.stream.worker.topics import create_topics
 from harness.broker import Broker
-from harness.process import Child, free_ports, wait_for
+from harness.process import wait_for
+
+from .workers import ROLES, Worker, driven, published, start_worker
+from .workers import WORKER as WORKER
 
 START_MS = 1_700_000_000_000
 SCHEMA: dict[str, Any] = {
@@ -49,7 +48,6 @@ SCHEMA: dict[str, Any] = {
     ],
 }
 MONITOR = "credit"
-WORKER = [sys.executable, "-m", "driftbus", "run", "-c"]
 
 
 def rows(count: int, seed: int, drift_at: int, step_ms: int = 20) -> list[dict[str, Any]]:
@@ -93,26 +91,6 @@ def profile(reference: Sequence[Mapping[str, Any]]) -> Profile:
     }
     whole = build_profile(MONITOR, "predictions", columns, source="scenario")
     return with_parts(whole, columns, {"country": countries})
-
-
-@dataclass
-class Worker:
-    """`driftbus run` in a process of its own."""
-
-    child: Child
-    port: int
-
-    def ready(self) -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def wait_ready(self, timeout_s: float = 60.0) -> None:
-        self.child.wait_until(self.ready, timeout_s, "driftbus run")
-
-    def metrics(self) -> str:
-        return httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5).text
 
 
 @dataclass
@@ -161,10 +139,7 @@ class Scenario:
                     "retrain": {"any": [{"drift": {"columns": 2, "severity": "moderate"}}]},
                 }
             },
-            "topics": {
-                n: f"{self.tag}.{n}"
-                for n in ("summaries", "drift", "incidents", "retrain", "state", "profiles", "deadletter")
-            },
+            "topics": {role: f"{self.tag}.{role}" for role in ROLES},
             "limits": {"pane": "1s", "lateness": "2s"},
             "run": {"snapshot_every": "1s", "commit_every": "200ms", "log": "json", "log_level": "info"},
         }
@@ -174,12 +149,9 @@ class Scenario:
 
     def start(self, **run: Any) -> Worker:
         """One more worker; it is not waited for."""
-        (port,) = free_ports(1)
         document = self._document()
-        document["run"] = {**document["run"], "metrics_port": port, **run}
-        path = self.home / f"driftbus-{len(self.workers)}.yaml"
-        path.write_text(json.dumps(document))  # JSON is YAML
-        worker = Worker(Child([*WORKER, path], self.home / f"worker-{len(self.workers)}.log"), port)
+        document["run"] = {**document["run"], **run}
+        worker = start_worker(self.home, document, len(self.workers))
         self.workers.append(worker)
         return worker
 
@@ -214,24 +186,11 @@ class Scenario:
         assert stream is not None
         plans = build_plans(self.config, {(MONITOR, "predictions"): self.profile}, {self.source: self.partitions})
         decoder = BatchDecoder(plans.topics[self.source].projection, open_resolver(stream, None))
-        driver, decided = Driver(plans), []
-        for partition, log in enumerate(self.log):
-            for at in range(0, len(log), 1000):
-                values = log[at : at + 1000]
-                decoded = decoder.decode(values, no_headers)
-                offsets = np.arange(at, at + len(values))
-                never = np.full(len(values), -1, np.int64)
-                decided += driver.feed(self.source, partition, decoded.block, offsets, never, decoded.good).decided
-        return {event.id: event for event in decided}
+        return driven(plans, self.source, decoder, self.log)
 
     def published(self) -> dict[str, Published]:
         """By id, what stands on the drift, incidents and retrain topics; the same id must always say the same."""
-        found: dict[str, Published] = {}
-        for topic in (self.config.topics.drift, self.config.topics.incidents, self.config.topics.retrain):
-            for message in self.kafka.read(topic):
-                event = decode_event(message.value() or b"")
-                assert found.setdefault(event.id, event) == event, "one id, two events"
-        return found
+        return published(self.kafka, self.config)
 
     def settle(self, timeout_s: float = 200.0) -> None:
         """Wait until everything produced is judged, then compare with what is expected, to the last bit."""

@@ -21,6 +21,8 @@ from driftbus.stream.worker.deadletter import headers_of
 from harness.broker import Broker
 from harness.registry import Registry
 
+from .workers import ROLES
+
 pytestmark = pytest.mark.kafka
 
 LOAN = {
@@ -81,8 +83,7 @@ def body(schema: Any, record: Any) -> bytes:
 def configuration(tmp_path: Path, kafka: Broker, name: str, source: str) -> Path:
     """A configuration whose own topics have names of their own."""
     path = tmp_path / "driftbus.yaml"
-    roles = ("summaries", "drift", "incidents", "retrain", "state", "profiles", "deadletter")
-    topics = "".join(f"  {role}: {name}.{role}\n" for role in roles)
+    topics = "".join(f"  {role}: {name}.{role}\n" for role in ROLES)
     path.write_text(
         f"kafka: {{bootstrap: '{kafka.bootstrap}'}}\nmonitors:\n  credit:\n    predictions: {{topic: {source}}}\n"
         f"topics:\n{topics}"
@@ -170,9 +171,7 @@ def test_topics_are_made_once(kafka: Broker, tmp_path: Path, capsys: pytest.Capt
     assert run(["topics", "-c", str(path), "--create"]) == 0
     assert run(["topics", "-c", str(path), "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
-    assert {line["role"]: line["state"] for line in lines} == dict.fromkeys(
-        ("summaries", "drift", "incidents", "retrain", "state", "profiles", "deadletter"), "fine"
-    )
+    assert {line["role"]: line["state"] for line in lines} == dict.fromkeys(ROLES, "fine")
 
 
 def test_a_retrain_by_hand(kafka: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from confluent_kafka import Producer
-from kafka.scenario import WORKER
+from kafka.workers import ROLES, WORKER
 
 from driftbus.detectors.reference import NumericData, build_profile
 from driftbus.schemas.codec import decode_event
@@ -76,9 +76,7 @@ def readings(kafka: Broker, registry: Registry, tmp_path: Path) -> tuple[Path, C
                 "retrain": None,
             }
         },
-        "topics": {
-            n: f"{topic}.{n}" for n in ("summaries", "drift", "incidents", "retrain", "state", "profiles", "deadletter")
-        },
+        "topics": {role: f"{topic}.{role}" for role in ROLES},
         "limits": {"pane": "5m", "lateness": "5m"},
         "run": {"preview_every": "300ms", "commit_every": "200ms", "metrics_port": free_ports(1)[0]},
     }

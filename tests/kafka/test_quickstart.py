@@ -22,7 +22,8 @@ from harness.broker import Broker
 from harness.process import Child, free_ports, wait_for
 from harness.registry import Registry
 
-from .installation import event_of, framed
+from .installation import framed
+from .workers import event_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.registry]
 
