@@ -46,6 +46,7 @@ class Transition:
         curve: index of the column's latest short windows, at most 32, oldest first.
         distances: between the histogram's samples, by name.
         among: columns that matter most where it is about several, the first the most.
+        moved: of an outcome: which of ``P(Y)``, ``P(Ŷ)`` and ``P(Y|Ŷ)`` moved at the change point.
     """
 
     column: str
@@ -75,6 +76,7 @@ class Transition:
     distances: Mapping[str, float] = field(default_factory=dict, hash=False)
     detail: str = ""
     among: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

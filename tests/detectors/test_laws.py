@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import driftbus.detectors
 from driftbus.detectors.adwin import AdwinBank, AdwinRules
 from driftbus.detectors.cardinality import CardinalityWatch
+from driftbus.detectors.concept_history import CountHistory
 from driftbus.detectors.cusum import CusumBank
 from driftbus.detectors.distancebank import LEAST, DistanceBank
 from driftbus.detectors.duplicates import DuplicatesWatch
@@ -26,6 +27,7 @@ from driftbus.detectors.joint import JointWatch
 from driftbus.detectors.joint_reference import Reference, reference_of
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.psi import PsiBank
+from driftbus.detectors.river_engine import NAMES, RiverEngine
 from driftbus.detectors.settings import Settings
 from driftbus.detectors.state import pack, select, unpack
 from driftbus.detectors.volume import VolumeWatch
@@ -270,6 +272,14 @@ PARTS: dict[str, tuple[Callable[[], Part], Callable[..., object]]] = {
         lambda: JointWatch(related(), Settings(pane_ms=1_000, relation_windows=(64, 160), relation_alpha=0.05)),
         lambda part, i, x: part.update(i, cells_near(x)),
     ),
+    "history": (
+        lambda: CountHistory(2),
+        lambda part, i, x: (part.add(i, np.array([i, 1])), part.between(i // 2, i - 3).tolist()),
+    ),
+    "river": (
+        lambda: RiverEngine(NAMES),
+        lambda part, i, x: part.update(i, np.clip(np.abs(np.round(x)), 0, 1)),
+    ),
     "volume": (lambda: VolumeWatch(3_600_000, 1e-6), lambda part, i, x: part.update(i * 2, int(100 * abs(x[0])))),
     "cardinality": (
         lambda: CardinalityWatch(SKETCHED, 1e-6),
@@ -286,8 +296,8 @@ PARTS: dict[str, tuple[Callable[[], Part], Callable[..., object]]] = {
 }
 
 
-IN_GROUPS = {"EpisodeBook", "SeasonClock"}
-"""Kept by a group, and resumed with it above; the clock in test_seasons.py."""
+IN_GROUPS = {"EpisodeBook", "SeasonClock", "ConceptBook"}
+"""Kept by a group, and resumed with it above; the clock in test_seasons.py, outcomes in test_concept.py."""
 
 
 def held_in(part: object) -> Iterator[object]:
