@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from driftbus.schemas.configtypes import DurationMs, Model, format_duration
 from driftbus.schemas.outcomeconfig import ComparisonConfig, JoinConfig, PerformanceConfig
 from driftbus.schemas.retrainconfig import RetrainConfig
+from driftbus.schemas.streamconfig import LabelsConfig, StreamConfig
 
 
 class KafkaConfig(Model):
@@ -58,33 +59,6 @@ class RegistryConfig(Model):
     )
     ca: str | None = None
     timeout: DurationMs = 5_000
-
-
-class StreamConfig(Model):
-    """One topic of a monitor and how its fields are read. Everything that is not mapped is a feature."""
-
-    topic: str
-    schema_file: str | None = Field(default=None, description=".avsc of records that carry no schema id")
-    time: str = Field(default="", description="field of the event time; empty: the record's Kafka timestamp")
-    time_unit: Literal["s", "ms", "us", "ns"] = Field(
-        default="ms", description="of a plain number; a logical type overrides it"
-    )
-    id: str = Field(default="", description="field that identifies the prediction")
-    score: str = Field(default="", description="field of the model's score (a number)")
-    prediction: str = Field(default="", description="field of the predicted class or value")
-    label: str = Field(default="", description="field of the outcome")
-    prediction_time: str = Field(
-        default="",
-        description="of labels that carry what was predicted: field of when, a timestamp or a number of milliseconds",
-    )
-    version: str = Field(default="", description="field of the model's version")
-    where: dict[str, str] = Field(default_factory=dict, description="only records whose fields equal these texts")
-    rename: dict[str, str] = Field(default_factory=dict, description="field path: column name in the profile")
-    categorical: list[str] = Field(default_factory=list, description="numbers to be treated as categories")
-    text: list[str] = Field(
-        default_factory=list, description="fields of free text: watched by length, words, kinds of characters"
-    )
-    ignore: list[str] = Field(default_factory=list, description="fields to leave out")
 
 
 class LearnConfig(Model):
@@ -170,7 +144,7 @@ class MonitorConfig(Model):
 
     predictions: StreamConfig | None = None
     features: StreamConfig | None = None
-    labels: StreamConfig | None = None
+    labels: LabelsConfig | None = None
     segments: list[str] = Field(default_factory=list, description="fields whose values are watched on their own")
     profile: str | None = Field(
         default=None, description="path of a profile file; empty: from driftbus.profiles, or learned"

@@ -15,10 +15,11 @@ import httpx
 
 from driftbus.schemas.avsc import WriterSchema, parse_schema
 from driftbus.schemas.avscfiles import AvscFiles
-from driftbus.schemas.config import RegistryConfig, StreamConfig
+from driftbus.schemas.config import RegistryConfig
 from driftbus.schemas.contracts import known_contracts
 from driftbus.schemas.errors import ConfigError, DecodeError, Unavailable
 from driftbus.schemas.framing import BY_FINGERPRINT, BY_GUID, BY_ID, SchemaKey, by_fingerprint
+from driftbus.schemas.streamconfig import StreamConfig
 
 MAX_SCHEMAS = 1_000
 """Schemas kept in memory, and as many ids known not to exist; the least recently used goes first."""

@@ -11,8 +11,9 @@ from driftbus.detectors.settings import Settings
 from driftbus.detectors.sketches import SketchShape, shape_of
 from driftbus.detectors.summary import Counter
 from driftbus.schemas.columns import Projection
-from driftbus.schemas.config import Config, LimitsConfig, MonitorConfig, StreamConfig
+from driftbus.schemas.config import Config, LimitsConfig, MonitorConfig
 from driftbus.schemas.errors import ConfigError
+from driftbus.schemas.streamconfig import StreamConfig
 from driftbus.schemas.textparts import NUMBERS, WORD, derived_columns
 from driftbus.schemas.vectorparts import PARTS, split_name
 from driftbus.schemas.vectorparts import derived_columns as derived_of_vectors

@@ -22,6 +22,7 @@ from driftbus.schemas.config import Config, Detector
 from driftbus.schemas.configfile import ENVIRONMENT, config_json_schema, read_config
 from driftbus.schemas.configtypes import format_duration
 from driftbus.schemas.contracts import contract
+from driftbus.schemas.streamconfig import LabelsConfig, StreamConfig
 from driftbus.stream.cli.main import group, run
 from driftbus.stream.worker.metrics import Metrics
 
@@ -55,7 +56,10 @@ def shown(name: str, field: FieldInfo, schema: dict[str, Any]) -> str:
 def keys_of(model: type[BaseModel], section: str) -> Iterator[tuple[str, str, str | None]]:
     """(section, key, default) of every key; the default is None where a section of its own has them."""
     properties = model.model_json_schema(by_alias=True)["properties"]
+    inherited = StreamConfig.model_fields if model is LabelsConfig else {}
     for name, field in model.model_fields.items():
+        if name in inherited:
+            continue
         key = field.alias or name
         inner = model_in(field.annotation)
         if inner is None:
@@ -65,7 +69,6 @@ def keys_of(model: type[BaseModel], section: str) -> Iterator[tuple[str, str, st
         inner_section = {
             ("", "monitors"): "monitors.NAME",
             ("monitors.NAME", "features"): "",
-            ("monitors.NAME", "labels"): "",
             ("monitors.NAME", "predictions"): "monitors.NAME.predictions, features, labels",
         }.get((section, key), f"{section}.{key}".strip("."))
         if inner_section:

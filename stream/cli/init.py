@@ -15,11 +15,12 @@ from typing import Any
 import click
 
 from driftbus.schemas.avsc import WriterSchema
-from driftbus.schemas.config import KafkaConfig, RegistryConfig, StreamConfig
+from driftbus.schemas.config import KafkaConfig, RegistryConfig
 from driftbus.schemas.configfile import apply_environment
 from driftbus.schemas.errors import ConfigError, DecodeError
 from driftbus.schemas.fields import field_types
 from driftbus.schemas.registry import Registry, open_resolver
+from driftbus.schemas.streamconfig import StreamConfig
 from driftbus.stream.setup.peek import Headers, newest, parsed, read_body, schema_and_body
 from driftbus.stream.setup.proposal import Choice, Proposal, columns_of, propose
 from driftbus.stream.worker.topics import admin_client, partition_counts

@@ -17,9 +17,10 @@ from driftbus.detectors.profile import Profile
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
 from driftbus.detectors.season_choice import with_season
 from driftbus.detectors.seasons import HOUR_MS
-from driftbus.schemas.config import SeasonConfig, StreamConfig
+from driftbus.schemas.config import SeasonConfig
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.outcomeconfig import PerformanceConfig
+from driftbus.schemas.streamconfig import StreamConfig
 from driftbus.stream.files.survey import Data, Survey, Wishes, survey
 from driftbus.stream.files.table import BATCH_ROWS, Table, open_table
 from driftbus.stream.files.timecells import TimeForm

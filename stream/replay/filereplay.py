@@ -10,9 +10,10 @@ import numpy as np
 
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.seasons import HOUR_MS
-from driftbus.schemas.config import Config, KafkaConfig, LimitsConfig, MonitorConfig, StreamConfig
+from driftbus.schemas.config import Config, KafkaConfig, LimitsConfig, MonitorConfig
 from driftbus.schemas.configtypes import format_duration
 from driftbus.schemas.errors import ConfigError
+from driftbus.schemas.streamconfig import StreamConfig
 from driftbus.schemas.textparts import derived_columns
 from driftbus.schemas.vectorparts import derived_columns as derived_of_vectors
 from driftbus.stream.files.filetimes import Timeline, evenly, nice_pane_ms, rate_per_s, read_times, sort_if_needed

@@ -10,9 +10,10 @@ from confluent_kafka import KafkaException
 
 from driftbus.detectors.profile import Profile
 from driftbus.schemas import textparts, vectorparts
-from driftbus.schemas.config import Config, StreamConfig
+from driftbus.schemas.config import Config
 from driftbus.schemas.errors import DriftbusError
 from driftbus.schemas.fields import FieldType, field_types
+from driftbus.schemas.streamconfig import StreamConfig
 from driftbus.stream.plan import column_path, field_path
 from driftbus.stream.setup.peek import newest, resolver_of, schema_and_body
 

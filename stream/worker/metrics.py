@@ -105,6 +105,7 @@ class Metrics:
             "monitor",
             "stream",
         )
+        self.repartitioned = counter("repartitioned", "Labels written to a topic keyed by their id.", "topic")
         self.waiting = gauge("waiting_partitions", "Partitions that wait for something outside.", "topic")
 
     def _keep(self, metric: M) -> M:

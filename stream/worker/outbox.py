@@ -85,6 +85,7 @@ class Outbox:
         key: bytes | None = None,
         partition: int | None = None,
         headers: Headers | None = None,
+        timestamp_ms: int | None = None,
     ) -> None:
         """Queue one record; waits while the queue is full.
 
@@ -94,11 +95,14 @@ class Outbox:
             key: its key.
             partition: where exactly; None: by hash of the key.
             headers: its headers.
+            timestamp_ms: its Kafka timestamp; None: now.
 
         Raises:
             StateError: it is too large, or an earlier record was refused.
         """
         where: dict[str, Any] = {} if partition is None else {"partition": partition}
+        if timestamp_ms is not None:
+            where["timestamp"] = timestamp_ms
         while True:
             if self._failure:
                 raise self._failure

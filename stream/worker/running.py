@@ -50,9 +50,7 @@ async def run_worker(config: Config) -> int:
         ready = await _prepare(config, health, metrics, stop)
         if ready is None:
             return FINE
-        return await _run(
-            Worker(config, ready.plans, ready.resolvers, ready.schema_ids, ready.admin, health, metrics), stop
-        )
+        return await _run(Worker(config, ready, health, metrics), stop)
     finally:
         server.close()
 

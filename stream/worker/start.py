@@ -16,11 +16,13 @@ from driftbus.schemas.decode.batch import Resolver
 from driftbus.schemas.registry import Registry, open_resolver
 from driftbus.stream.files.training import season_note
 from driftbus.stream.plan import Plans, build_plans, topics_of
+from driftbus.stream.worker.copartition import require_copartitioned
 from driftbus.stream.worker.lacking import warn_of_lacking
 from driftbus.stream.worker.learning import learn_from_topic
 from driftbus.stream.worker.profiles import Key, find_profiles, publish_once
 from driftbus.stream.worker.publish import register_outputs
-from driftbus.stream.worker.topics import admin_client, require_topics
+from driftbus.stream.worker.repartition_agent import Target, targets_of
+from driftbus.stream.worker.topics import admin_client, label_copies, require_topics
 
 LOG = logging.getLogger(__name__)
 
@@ -34,12 +36,14 @@ class Prepared:
         resolvers: source topic → where its writer schemas come from.
         schema_ids: registry ids of the schemas that are published.
         admin: client to ask the brokers with.
+        targets: topic of labels that are keyed otherwise → where they are written to.
     """
 
     plans: Plans
     resolvers: dict[str, Resolver]
     schema_ids: dict[str, int]
     admin: AdminClient
+    targets: dict[str, Target]
 
 
 Learning = Callable[[str, str, float, int], None]
@@ -71,14 +75,17 @@ def prepare(
     for monitor, stream in _missing(config, profiles):
         profiles[monitor, stream] = _learned(config, monitor, stream, counts, stopped, learning)
     warn_of_lacking(config, profiles, counts)
-    return Prepared(build_plans(config, profiles, counts), resolvers, schema_ids, admin)
+    require_copartitioned(config, counts, resolvers)
+    return Prepared(build_plans(config, profiles, counts), resolvers, schema_ids, admin, targets_of(config, counts))
 
 
 def open_resolvers(config: Config, registry: Registry | None) -> dict[str, Resolver]:
-    """Source topic → where its writer schemas come from."""
+    """Source topic, or topic of labels to repartition → where its writer schemas come from."""
+    read = {topic: pairs[0] for topic, pairs in topics_of(config).items()}
+    read |= {copied: (name, "labels") for name, (copied, _) in label_copies(config).items()}
     return {
         topic: open_resolver(config.monitors[name].streams[stream], registry, key=f"monitors.{name}.{stream}")
-        for topic, ((name, stream), *_) in topics_of(config).items()
+        for topic, (name, stream) in read.items()
     }
 
 

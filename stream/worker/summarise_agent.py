@@ -7,9 +7,7 @@ them. Decoding is outside of it, in a thread.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -17,7 +15,7 @@ from faust.types import TP
 
 from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import BatchDecoder, Resolver
-from driftbus.schemas.errors import StateError, Unavailable
+from driftbus.schemas.errors import StateError
 from driftbus.stream.plan import TopicPlan
 from driftbus.stream.records import RecordBatch
 from driftbus.stream.summarise import Summariser
@@ -26,12 +24,9 @@ from driftbus.stream.transport.poller import Committed
 from driftbus.stream.worker.deadletter import dead_letter, send_dead_letters
 from driftbus.stream.worker.metrics import Metrics
 from driftbus.stream.worker.outbox import Outbox
+from driftbus.stream.worker.patience import Patience
 from driftbus.stream.worker.publish import Publisher
-from driftbus.stream.worker.sourcestate import Start, metadata
-
-LOG = logging.getLogger(__name__)
-
-_RETRY_S = (0.5, 15.0)
+from driftbus.stream.worker.sourcestate import Place, Start, commit_of
 
 
 @dataclass(slots=True)
@@ -43,18 +38,14 @@ class SourceTask:
         decoder: its own: the batches that wait are decoded beside those of other partitions.
         heard: `time.monotonic` of its last batch.
         shown: position of the last preview.
-        waiting: batches kept back while something outside can't be reached.
-        retry: works them off.
-        reason: what it waits for, "" while it doesn't.
+        queue: its batches, in order.
     """
 
     machine: Summariser
     decoder: BatchDecoder
+    queue: Patience
     heard: float = field(default_factory=time.monotonic)
     shown: int = -1
-    waiting: deque[Batch] = field(default_factory=deque)
-    retry: asyncio.Task[None] | None = None
-    reason: str = ""
 
 
 class SummariseAgent:
@@ -99,23 +90,16 @@ class SummariseAgent:
             )
         machine = Summariser(plan, tp.partition, base=start.base, position=start.position)
         decoder = BatchDecoder(plan.projection, self._resolvers[tp.topic], max_bytes=self._config.limits.record_bytes)
-        self.sources[tp] = SourceTask(machine, decoder)
+        queue = Patience(tp, self._step, self._hold, self._fail, self._metrics.waiting)
+        self.sources[tp] = SourceTask(machine, decoder, queue)
 
     async def handle(self, batch: Batch) -> None:
         """The next batch of a partition."""
-        source = self.sources[batch.tp]
-        if source.reason:
-            source.waiting.append(batch)
-            return
-        try:
-            await self._step(batch.tp, source, batch)
-        except Unavailable as error:
-            source.waiting.append(batch)
-            source.reason = str(error)
-            source.retry = asyncio.create_task(self._retry(batch.tp, source))
+        await self.sources[batch.tp].queue.take(batch)
 
-    async def _step(self, tp: TP, source: SourceTask, batch: Batch) -> None:
-        records = batch.records()
+    async def _step(self, batch: Batch) -> None:
+        tp, records = batch.tp, batch.records()
+        source = self.sources[tp]
         with self._metrics.decode.time():
             decoded = await asyncio.to_thread(source.decoder.decode, records.values, records.headers_of)
         async with self._lock:
@@ -137,34 +121,14 @@ class SummariseAgent:
         for letter in letters:
             self._metrics.dead_letters.labels(letter.topic, letter.reason).inc()
 
-    async def _retry(self, tp: TP, source: SourceTask) -> None:
-        """Work off what waits; the partition is paused meanwhile, the others go on."""
-        LOG.warning("%s[%d] waits: %s", tp.topic, tp.partition, source.reason)
-        self._hold(tp, True)
-        self._metrics.waiting.labels(tp.topic).inc()
-        pause_s, most_s = _RETRY_S
-        try:
-            while source.waiting:
-                try:
-                    await self._step(tp, source, source.waiting[0])
-                except Unavailable as error:
-                    source.reason = str(error)
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, most_s)
-                else:
-                    source.waiting.popleft()
-            LOG.info("%s[%d] goes on", tp.topic, tp.partition)
-            source.reason = ""
-            self._hold(tp, False)
-        except Exception as error:  # noqa: BLE001 - stops the worker
-            self._fail(error)
-        finally:
-            self._metrics.waiting.labels(tp.topic).dec()
+    def position(self, tp: TP) -> int | None:
+        """Offset of the next record to be counted, None when the partition is not ours."""
+        return self.sources[tp].machine.position if tp in self.sources else None
 
     def commits(self) -> dict[TP, Committed]:
         """What may be committed once everything queued so far is acknowledged. Call it under the lock."""
         return {
-            tp: Committed(offset, metadata(source.machine.plan.epoch, source.machine.base))
+            tp: commit_of(Place(source.machine.plan.epoch, source.machine.base, offset))
             for tp, source in self.sources.items()
             if (offset := source.machine.commit_offset) is not None
         }
@@ -186,7 +150,7 @@ class SummariseAgent:
         if not after_s:
             return
         for tp, source in list(self.sources.items()):
-            silent = time.monotonic() - source.heard >= after_s and not source.reason
+            silent = time.monotonic() - source.heard >= after_s and not source.queue.reason
             if not silent or source.machine.plan.partitions == 1 or not caught_up(tp):
                 continue
             async with self._lock:
@@ -201,15 +165,16 @@ class SummariseAgent:
     def forget(self, tp: TP) -> None:
         """A partition went away; its open range is read again by the next owner."""
         source = self.sources.pop(tp)
-        if source.retry is not None:
-            source.retry.cancel()
+        source.queue.cancel()
         self._metrics.forget_partition(*tp)
         if not any(other.topic == tp.topic for other in self.sources):
             self._metrics.forget_topic(tp.topic)
 
     def waits(self) -> tuple[str, ...]:
         """Partitions that wait for something outside, and for what."""
-        return tuple(f"{tp.topic}[{tp.partition}]: {s.reason}" for tp, s in self.sources.items() if s.reason)
+        return tuple(
+            f"{tp.topic}[{tp.partition}]: {s.queue.reason}" for tp, s in self.sources.items() if s.queue.reason
+        )
 
     def _count(self, tp: TP, rows: int, size: int) -> None:
         plan = self._plans[tp.topic]

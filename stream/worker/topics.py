@@ -112,9 +112,18 @@ def check_topics(admin: AdminClient, config: Config) -> list[Problem]:
         Unavailable: no broker answers.
     """
     counts = partition_counts(admin)
+    copies = label_copies(config)
+    read = {topic: f"monitors.{pairs[0][0]}.{pairs[0][1]}" for topic, pairs in topics_of(config).items()}
+    read |= {copied: f"monitors.{name}.labels" for name, (copied, _) in copies.items()}
     problems = [
-        Problem(topic, "does not exist", f"it is read by monitors.{pairs[0][0]}.{pairs[0][1]}; create it", missing=True)
-        for topic, pairs in topics_of(config).items()
+        Problem(
+            topic,
+            "does not exist",
+            "run `driftbus topics --create`" if topic in made else f"it is read by {reader}; create it",
+            missing=True,
+        )
+        for made in [{config.monitors[name].streams["labels"].topic for name in copies}]
+        for topic, reader in read.items()
         if topic not in counts
     ]
     required = required_topics(config)
@@ -163,6 +172,28 @@ def require_topics(admin: AdminClient, config: Config) -> dict[str, int]:
     return partition_counts(admin)
 
 
+def label_copies(config: Config) -> dict[str, tuple[str, str]]:
+    """Monitors whose labels are copied → (topic they come from, topic of the predictions, "" for none)."""
+    return {
+        name: (monitor.labels.repartition, monitor.predictions.topic if monitor.predictions else "")
+        for name, monitor in config.monitors.items()
+        if monitor.labels is not None and monitor.labels.repartition
+    }
+
+
+def _copy_topics(config: Config, counts: Mapping[str, int]) -> list[Required]:
+    """Topics that labels are copied to: as many partitions as the predictions, kept as long as a join needs them."""
+    found = {}
+    for name, (copied, predictions) in label_copies(config).items():
+        topic, horizon = config.monitors[name].streams["labels"].topic, config.monitors[name].join.horizon
+        partitions = counts.get(predictions) or counts.get(copied)
+        if partitions:
+            kept = {"cleanup.policy": "delete", "retention.ms": str(2 * horizon + 7 * _DAY_MS)}
+            # the label's own time stamp goes along: it is what the join and its panes go by
+            found[topic] = Required(topic, "labels", partitions, kept | {"message.timestamp.type": "CreateTime"})
+    return list(found.values())
+
+
 def create_topics(admin: AdminClient, config: Config) -> list[str]:
     """Make those of our own topics that don't exist; their names.
 
@@ -172,7 +203,7 @@ def create_topics(admin: AdminClient, config: Config) -> list[str]:
     counts = partition_counts(admin)
     new = [
         NewTopic(topic.name, topic.partitions, config.topics.replication, config=dict(topic.settings))
-        for topic in required_topics(config)
+        for topic in [*required_topics(config), *_copy_topics(config, counts)]
         if topic.name not in counts
     ]
     if not new:

@@ -9,12 +9,9 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
 from driftbus.schemas.config import Config
-from driftbus.schemas.decode.batch import Resolver
-from driftbus.stream.plan import Plans
 from driftbus.stream.transport.app import BusApp, Plan
 from driftbus.stream.transport.poller import Committed, Starts
 from driftbus.stream.worker.health import Health, Status
@@ -23,7 +20,9 @@ from driftbus.stream.worker.metrics import Metrics
 from driftbus.stream.worker.outbox import Outbox, producer_properties
 from driftbus.stream.worker.probe import Probe
 from driftbus.stream.worker.publish import Publisher
-from driftbus.stream.worker.sourcestate import metadata, start_of
+from driftbus.stream.worker.repartition_agent import RepartitionAgent
+from driftbus.stream.worker.sourcestate import Place, commit_of, start_of
+from driftbus.stream.worker.start import Prepared
 from driftbus.stream.worker.summarise_agent import SummariseAgent
 
 LOG = logging.getLogger(__name__)
@@ -37,10 +36,7 @@ class Worker(BusApp):
 
     Args:
         config: the configuration.
-        plans: what to read, count and judge.
-        resolvers: source topic → where its writer schemas come from.
-        schema_ids: registry ids of the schemas that are published.
-        admin: client to ask the brokers with.
+        ready: what was checked and loaded for it.
         health: where its status is written.
         metrics: of the process.
     """
@@ -48,32 +44,40 @@ class Worker(BusApp):
     def __init__(
         self,
         config: Config,
-        plans: Plans,
-        resolvers: Mapping[str, Resolver],
-        schema_ids: dict[str, int],
-        admin: AdminClient,
+        ready: Prepared,
         health: Health,
         metrics: Metrics,
     ) -> None:
         super().__init__(config.app, config.kafka, commit_s=config.run.commit_every / 1000)
         self.health, self.metrics = health, metrics
-        self._settings, self._plans = config, plans
-        self._probe = Probe(admin)
+        self._settings, self._plans, self._targets = config, ready.plans, ready.targets
+        self._probe = Probe(ready.admin)
         self._lock = asyncio.Lock()
         self._last: dict[TP, Committed] = {}
         self._committed_at: float | None = None
         self._commit_due_at: float | None = None
         self._beside: list[asyncio.Task[None]] = []
         self.outbox = Outbox(producer_properties(config.kafka, f"{config.app}-outbox"), self.poison)
-        publish = Publisher(config, self.outbox, schema_ids)
+        publish = Publisher(config, self.outbox, ready.schema_ids)
+        plans = ready.plans
         self.summarising = SummariseAgent(
             config,
             plans.topics,
-            resolvers,
+            ready.resolvers,
             outbox=self.outbox,
             publish=publish,
             lock=self._lock,
-            hold=lambda tp, held: self.delivery.poller.hold(tp, held),
+            hold=self._hold,
+            fail=self.poison,
+            metrics=metrics,
+        )
+        self.repartitioning = RepartitionAgent(
+            config,
+            ready.targets,
+            ready.resolvers,
+            outbox=self.outbox,
+            lock=self._lock,
+            hold=self._hold,
             fail=self.poison,
             metrics=metrics,
         )
@@ -81,7 +85,12 @@ class Worker(BusApp):
             config, plans, uuid.uuid4().hex, outbox=self.outbox, publish=publish, lock=self._lock, metrics=metrics
         )
         self.consume("summarise", plans.topics, self.summarising.handle)
+        if ready.targets:
+            self.consume("repartition", ready.targets, self.repartitioning.handle)
         self.consume("judge", [config.topics.summaries], self.judging.handle)
+
+    def _hold(self, tp: TP, held: bool) -> None:
+        self.delivery.poller.hold(tp, held)
 
     # Partitions come and go.
 
@@ -91,11 +100,14 @@ class Worker(BusApp):
             if tp.topic == self._settings.topics.summaries:
                 positions[tp] = await self.judging.take(tp, *await self._log_bounds(tp))
                 continue
+            if tp.topic in self._targets:
+                self.repartitioning.take(tp, committed)
+                continue
             plan = self._plans.topics[tp.topic]
             start = start_of(committed, plan.epoch)
             if start.announce:
                 LOG.info("%s[%d]: epoch %s begins at offset %d", tp.topic, tp.partition, plan.epoch, start.base)
-                await self.delivery.commit_now(tp, Committed(start.position, metadata(plan.epoch, start.base)))
+                await self.delivery.commit_now(tp, commit_of(Place(plan.epoch, start.base, start.position)))
             self.summarising.take(tp, start)
         LOG.info("took up %d partitions", len(new))
         return positions
@@ -113,11 +125,13 @@ class Worker(BusApp):
                 self.judging.forget(tp)
             elif tp in self.summarising.sources:
                 self.summarising.forget(tp)
+            elif tp in self.repartitioning.tasks:
+                self.repartitioning.forget(tp)
 
     async def checkpoint(self, assignment: set[TP]) -> Plan:
         async with self._lock:
             ticket = self.outbox.cut()
-            plan = self.summarising.commits() | self.judging.commits()
+            plan = self.summarising.commits() | self.judging.commits() | self.repartitioning.commits()
         plan = {tp: committed for tp, committed in plan.items() if self._last.get(tp) != committed}
         if plan and self._commit_due_at is None:
             self._commit_due_at = time.monotonic()
@@ -168,16 +182,17 @@ class Worker(BusApp):
 
     async def _ask_brokers(self) -> None:
         await self._probe.ask(self.delivery.assignment())
-        for tp in self.summarising.sources:
+        for tp in [*self.summarising.sources, *self.repartitioning.tasks]:
             if (lag := self._lag(tp)) is not None:
                 self.metrics.lag.labels(*tp).set(lag)
 
     def _lag(self, tp: TP) -> int | None:
-        source, end = self.summarising.sources.get(tp), self._probe.ends.get(tp)
-        if source is None or end is None:
+        end = self._probe.ends.get(tp)
+        position = self.repartitioning.position(tp) if tp.topic in self._targets else self.summarising.position(tp)
+        if position is None or end is None:
             return None
         # behind the last record there may be transaction markers, which are nobody's to read
-        return 0 if self.delivery.caught_up(tp) == end else max(0, end - source.machine.position)
+        return 0 if self.delivery.caught_up(tp) == end else max(0, end - position)
 
     async def _write_status(self) -> None:
         lags = [self._lag(tp) for tp in self.summarising.sources]
@@ -191,5 +206,5 @@ class Worker(BusApp):
             lag=None if None in lags else sum(lag for lag in lags if lag is not None),
             committed_at=self._committed_at,
             commit_due_at=self._commit_due_at,
-            waiting=self.summarising.waits(),
+            waiting=self.summarising.waits() + self.repartitioning.waits(),
         )

@@ -7,8 +7,8 @@ import json
 import numpy as np
 
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
-from driftbus.schemas.config import StreamConfig
 from driftbus.schemas.fields import FieldType, field_types
+from driftbus.schemas.streamconfig import StreamConfig
 from driftbus.schemas.textparts import derived_names
 from driftbus.stream.worker.lacking import lacking
 
