@@ -186,7 +186,7 @@ def _copy_topics(config: Config, counts: Mapping[str, int]) -> list[Required]:
     found = {}
     for name, (copied, predictions) in label_copies(config).items():
         topic, horizon = config.monitors[name].streams["labels"].topic, config.monitors[name].join.horizon
-        partitions = counts.get(predictions) or counts.get(copied)
+        partitions = counts.get(predictions or copied)
         if partitions:
             kept = {"cleanup.policy": "delete", "retention.ms": str(2 * horizon + 7 * _DAY_MS)}
             # the label's own time stamp goes along: it is what the join and its panes go by

@@ -1,0 +1,201 @@
+"""A model with predictions and labels on a real Kafka, workers to start and kill, and what the logs must lead to."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import numpy as np
+
+from driftbus.detectors.reference import CategoryData, NumericData, build_profile
+from driftbus.schemas.config import Config
+from driftbus.schemas.partitioning import Partitioner, partitions_of_keys
+from driftbus.stream.worker.profiles import publish_profile
+from driftbus.stream.worker.topics import create_topics
+from harness.broker import Broker
+from harness.process import Child, free_ports, wait_for
+
+MONITOR = "credit"
+PARTITIONS = 4
+START_MS = time.time_ns() // 1_000_000 // 3_600_000 * 3_600_000 - 7_200_000
+"""Long enough ago that nobody's wait is still running, recent enough that the broker does not delete it as too old."""
+PREDICTION: dict[str, Any] = {
+    "type": "record",
+    "name": "Scored",
+    "fields": [
+        {"name": "id", "type": "string"},
+        {"name": "version", "type": "string"},
+        {"name": "country", "type": "string"},
+        {"name": "score", "type": "double"},
+    ],
+}
+LABEL: dict[str, Any] = {
+    "type": "record",
+    "name": "Outcome",
+    "fields": [{"name": "id", "type": "string"}, {"name": "defaulted", "type": "string"}],
+}
+Record = dict[str, Any]
+"""Arguments of `Broker.produce`."""
+
+_SCORED, _OUTCOME = fastavro.parse_schema(PREDICTION), fastavro.parse_schema(LABEL)
+
+
+def _encoded(schema: Any, record: Mapping[str, Any]) -> bytes:
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, schema, record)
+    return out.getvalue()
+
+
+def prediction(number: int, at_ms: int, seed: int = 0) -> Record:
+    """The prediction of an id, which says when it was appended."""
+    rng = np.random.default_rng([seed, number])
+    value = {
+        "id": f"app-{number}",
+        "version": str(1 + number % 2),
+        "country": ("PT", "ES")[number % 3 == 0],
+        "score": float(rng.beta(2, 5)),
+    }
+    return {"key": value["id"].encode(), "value": _encoded(_SCORED, value), "timestamp": at_ms}
+
+
+def label(number: int, at_ms: int, said: str) -> Record:
+    """What became of an id."""
+    value = {"id": f"app-{number}", "defaulted": said}
+    return {"key": value["id"].encode(), "value": _encoded(_OUTCOME, value), "timestamp": at_ms}
+
+
+def spread(records: Sequence[Record], partitioner: Partitioner = "crc32", partitions: int = PARTITIONS) -> list[Record]:
+    """The same records, each in the partition that a producer gives its key."""
+    places = partitions_of_keys(partitioner, [record["key"] for record in records], partitions).tolist()
+    return [record | {"partition": place} for record, place in zip(records, places, strict=True)]
+
+
+@dataclass
+class Labelled:
+    """Topics, a configuration and workers of one test.
+
+    Args:
+        kafka: the broker.
+        overrides: changes to the configuration, section by section.
+        monitor: changes to the monitor.
+        labels: changes to its labels.
+        label_partitions: of the label topic.
+    """
+
+    kafka: Broker
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    monitor: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    label_partitions: int = PARTITIONS
+
+    def __post_init__(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="driftbus-labelled-"))
+        self.predicted = self.kafka.create_topic("predictions", PARTITIONS)
+        self.labelled = self.kafka.create_topic("labels", self.label_partitions)
+        (self.home / "scored.avsc").write_text(json.dumps(PREDICTION))
+        (self.home / "outcome.avsc").write_text(json.dumps(LABEL))
+        rng = np.random.default_rng(1)
+        columns: dict[str, NumericData | CategoryData] = {
+            "score": NumericData(rng.beta(2, 5, 2_000), role="score"),
+            "country": CategoryData(["PT", "ES", "PT", "PT"] * 500),
+        }
+        said = CategoryData(["0"] * 1_500 + ["1"] * 500, role="label")
+        self.profiles = [
+            build_profile(MONITOR, "predictions", columns),
+            build_profile(MONITOR, "labels", {"defaulted": said}),
+        ]
+        self.config = Config.model_validate(self.document())
+        admin = self.kafka.admin
+        wait_for(lambda: self.predicted in admin.list_topics(timeout=10).topics, 15, "the new topics to be seen")
+        create_topics(admin, self.config)
+        for profile in self.profiles:
+            publish_profile(self.config.kafka, self.config.topics.profiles, profile)
+        self.workers: list[Child] = []
+
+    def document(self) -> dict[str, Any]:
+        """driftbus.yaml."""
+        tag = self.predicted
+        roles = (
+            "summaries", "drift", "incidents", "performance", "retrain", "state", "profiles", "deadletter",
+        )  # fmt: skip
+        document: dict[str, Any] = {
+            "app": tag,
+            "kafka": {"bootstrap": self.kafka.bootstrap, "session_timeout": "6s"},
+            "monitors": {
+                MONITOR: {
+                    "predictions": {
+                        "topic": self.predicted,
+                        "schema_file": str(self.home / "scored.avsc"),
+                        "id": "id",
+                        "score": "score",
+                        "version": "version",
+                    },
+                    "labels": {
+                        "topic": self.labelled,
+                        "schema_file": str(self.home / "outcome.avsc"),
+                        "id": "id",
+                        "label": "defaulted",
+                        **self.labels,
+                    },
+                    "segments": ["country"],
+                    "retrain": None,
+                    **self.monitor,
+                }
+            },
+            "topics": {role: f"{tag}.{role}" for role in roles} | {"summaries_partitions": 1},
+            "limits": {"pane": "1s", "lateness": "2s"},
+            "run": {
+                "snapshot_every": "1s",
+                "commit_every": "200ms",
+                "preview_every": "1s",
+                "log": "json",
+                "store": str(self.home / "store"),
+            },
+        }
+        for section, values in self.overrides.items():
+            document[section] = {**document.get(section, {}), **values}
+        return document
+
+    def start(self, **run: Any) -> Child:
+        """One more worker; it is not waited for."""
+        (port,) = free_ports(1)
+        document = self.document()
+        document["run"] = {**document["run"], "metrics_port": port, **run}
+        path = self.home / f"driftbus-{len(self.workers)}.yaml"
+        path.write_text(json.dumps(document))  # JSON is YAML
+        log = self.home / f"worker-{len(self.workers)}.log"
+        worker = Child([sys.executable, "-m", "driftbus", "run", "-c", path], log)
+        self.workers.append(worker)
+        return worker
+
+    def get(self, worker: Child, path: str) -> tuple[int, str]:
+        """Status and body of a worker's own HTTP endpoint; 0 while it doesn't answer."""
+        document = json.loads((self.home / f"driftbus-{self.workers.index(worker)}.yaml").read_text())
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{document['run']['metrics_port']}{path}", timeout=5) as it:
+                return it.status, it.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def wait_ready(self, worker: Child, timeout_s: float = 90.0) -> None:
+        worker.wait_until(lambda: self.get(worker, "/readyz")[0] == 200, timeout_s, "driftbus run")
+
+    def said(self) -> str:
+        """The ends of all workers' logs."""
+        return "\n".join(f"--- {worker.log.name}, {worker.returncode}\n{worker.tail(25)}" for worker in self.workers)
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.kill()
