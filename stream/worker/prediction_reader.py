@@ -162,7 +162,7 @@ class PredictionReader(threading.Thread):
             return
         elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             raise StateError(
-                f"{tp.topic}[{tp.partition}]: predictions that labels wait for are no longer in the log ({error.str()}): "
+                f"{tp.topic}[{tp.partition}]: the next predictions to read are no longer in the log ({error.str()}): "
                 "they were deleted before they were read; docs/labels-on-kafka.md says how to go on"
             )
         elif is_transient(error):
