@@ -9,8 +9,9 @@ from driftbus.detectors.outcomes import OutcomeShape
 from driftbus.detectors.outcomeshape import outcome_shape
 from driftbus.detectors.profile import Profile
 from driftbus.schemas.columns import Projection
-from driftbus.schemas.config import Config, MonitorConfig, StreamConfig
+from driftbus.schemas.config import Config, MonitorConfig
 from driftbus.schemas.errors import ConfigError
+from driftbus.schemas.streamconfig import StreamConfig
 from driftbus.stream.fingerprint import fingerprint, shard_of
 
 STREAM = "outcomes"
