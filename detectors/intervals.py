@@ -107,6 +107,14 @@ def positive_mean(value: float, variance: float, n: int, confidence: float = 0.9
     return value * math.exp(-reach), value * math.exp(min(reach, 700.0))
 
 
+def positive_value(value: float, variance: float, confidence: float = 0.95) -> tuple[float, float]:
+    """`positive_mean` of any positive quantity, from its own variance, normal on the scale of its logarithm."""
+    if value <= 0:
+        return 0.0, quantile(confidence) * math.sqrt(variance)
+    reach = quantile(confidence) * math.sqrt(variance) / value
+    return value * math.exp(-reach), value * math.exp(min(reach, 700.0))
+
+
 def f1(true_positive: int, wrong: int, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of F1 = 2 tp / (2 tp + fp + fn); wrong = fp + fn, and tp + wrong > 0.
 

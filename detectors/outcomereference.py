@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from driftbus.detectors.classes import class_code
 from driftbus.detectors.outcomecells import pair_cells
 from driftbus.detectors.outcomes import OutcomeShape
+from driftbus.detectors.regressionmetrics import interval_of
 from driftbus.schemas.errors import ConfigError
 
 
@@ -90,6 +91,8 @@ def outcome_reference(
     cells, amounts = pair_cells(shape, score[known], prediction[known], label[known])
     pairs = np.zeros(shape.pairs, np.int64)
     np.add.at(pairs, cells.ravel(), amounts.ravel())
+    if shape.kind == "regression":
+        shape = replace(shape, interval=interval_of(shape, pairs))
     return OutcomeReference.of(shape, pairs, int(known.sum()))
 
 

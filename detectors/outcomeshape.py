@@ -12,9 +12,10 @@ from driftbus.detectors.profile import ColumnProfile, Profile
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.outcomeconfig import PerformanceConfig
 
-_WITH_PROFILE = tuple(i / 20 for i in range(1, 20))
-_ENDS = (0.0001, 0.0003, 0.001, 0.003, 0.99, 0.997, 0.999, 0.9997, 0.9999)
-_WITHOUT = tuple(sorted({*(i / 100 for i in range(1, 100)), *_ENDS}))
+# exactly 0 and exactly 1 have bins of their own: their log loss is like no other's
+_ENDS = (2.0**-52, 1e-6, 1e-4, 1e-3, 0.01, 0.99, 0.999, 1 - 1e-4, 1 - 1e-6, 1.0)
+_WITH_PROFILE = (*_ENDS, *(i / 20 for i in range(1, 20)))
+_WITHOUT = (*_ENDS, 0.0003, 0.003, 0.997, 0.9997, *(i / 100 for i in range(1, 100)))
 
 
 def outcome_shape(
@@ -26,8 +27,8 @@ def outcome_shape(
 ) -> OutcomeShape:
     """How the outcomes of a monitor are counted: as in its reference, if the configuration agrees with that.
 
-    Score bins are those of the profile's score column, cut further at twentieths and at the
-    threshold; without a profile hundredths, finer at both ends. Scores are probabilities unless
+    Score bins are those of the profile's score column, cut further at twentieths, near 0 and 1,
+    and at the threshold; without a profile hundredths, finer at both ends. Scores are probabilities unless
     the reference has one outside [0, 1].
 
     Kind ``auto``: multiclass if the configuration or the reference names three classes or more; else
@@ -72,7 +73,8 @@ def outcome_shape(
 
 def _agrees(shape: OutcomeShape, config: PerformanceConfig, predicted: bool) -> bool:
     """Whether a reference was counted as the configuration wants it."""
-    if config.kind not in ("auto", shape.kind) or (config.classes and set(config.classes) != set(shape.classes)):
+    classes = shape.classes if shape.kind == "multiclass" else (shape.positive, *shape.negatives)
+    if config.kind not in ("auto", shape.kind) or (config.classes and set(config.classes) != set(classes)):
         return False
     binary = (config.positive, config.threshold, predicted) == (shape.positive, shape.threshold, shape.predicted)
     return shape.kind != "binary" or binary

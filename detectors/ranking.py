@@ -48,22 +48,22 @@ def average_precision(positive: Counts, negative: Counts) -> tuple[float, float]
         positive, negative: [k], counts per bin, scores ascending; positive not all 0.
     """
     p, q = np.asarray(positive, np.float64)[::-1], np.asarray(negative, np.float64)[::-1]
-    value = float(_average_precision(p[None], q[None])[0])
+    value = float(precision_by_recall(p[None], q[None])[0])
     n = float(p.sum() + q.sum())
     if p.sum() < 2:
         return value, value * (1 - value)
     without = np.eye(p.size)
     held_p, held_q = p > 0, q > 0
     values = np.concatenate([
-        _average_precision((p - without)[held_p], np.broadcast_to(q, (int(held_p.sum()), q.size))),
-        _average_precision(np.broadcast_to(p, (int(held_q.sum()), p.size)), (q - without)[held_q]),
+        precision_by_recall((p - without)[held_p], np.broadcast_to(q, (int(held_p.sum()), q.size))),
+        precision_by_recall(np.broadcast_to(p, (int(held_q.sum()), p.size)), (q - without)[held_q]),
     ])  # fmt: skip
     weights = np.concatenate([p[held_p], q[held_q]])
     centre = float((weights * values).sum()) / n
     return value, float((weights * (values - centre) ** 2).sum()) * (n - 1) / n
 
 
-def _average_precision(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of each row of [r, k] counts, scores descending."""
+def precision_by_recall(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average precision of each row of [r, k] counts, scores descending."""
     hits, seen = np.cumsum(p, axis=1), np.cumsum(p + q, axis=1)
     return np.asarray((p * hits / np.maximum(seen, 1e-300)).sum(axis=1) / p.sum(axis=1), np.float64)

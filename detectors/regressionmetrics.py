@@ -71,7 +71,14 @@ def label_moments(shape: OutcomeShape, pairs: Int) -> tuple[int, float, float]:
 
 
 def variance_of_squares(shape: OutcomeShape, counts: Int, square: float, n: int) -> float:
-    """Of the squared errors, from the middles of the error bins, put right by the exact mean of the squares."""
+    """Variance of a squared error, from the middles of the error bins, put right by the exact mean of the squares.
+
+    Args:
+        shape: of kind ``regression``.
+        counts: its table ``error``.
+        square: mean squared error.
+        n: pairs.
+    """
     steps = ERROR_STEPS
     middles = np.concatenate([[steps[0] / 2], np.sqrt(steps[:-1] * steps[1:]), [steps[-1]]]) * shape.scale
     squares = np.concatenate([middles[:0:-1], middles]) ** 2
