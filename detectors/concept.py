@@ -31,7 +31,7 @@ from driftbus.detectors.verdict import Transition, share_effect
 
 _KIND = "concept"
 _MEASURED = 1e-30
-"""Level of scores that are measured for others: no alarm, ever."""
+"""Level of scores that are measured for others; what they say is not told."""
 _EVER = -(2**62)
 _LIKELY = 8.0
 
@@ -112,7 +112,8 @@ class ConceptDetector:
             alarms += [(first + alarm.score, alarm) for alarm in self._fitted.update(tick, channels)]
         found: dict[int, list[tuple[ConceptEvidence, Moved]]] = {}
         for score, alarm in alarms:
-            self._take(score, self._of_alarm(score, alarm), found)
+            if self._score(score).column:
+                self._take(score, self._of_alarm(score, alarm), found)
         for evidence in self._of_river(tick, channels):
             self._take(0, evidence, found)
         if self._fitted is None:

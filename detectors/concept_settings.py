@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from driftbus.detectors.settings import Settings
 
-COLUMNS = 8
+COLUMNS = 12
 """As how many columns the outcomes of one version count in `driftbus.detectors.budget.divisor`."""
 
 

@@ -108,3 +108,62 @@ def test_state_of_others_is_refused() -> None:
         ConceptDetector.load(BINARY, ALL, np.array(reference()), written)
     with pytest.raises(StateError, match="fingerprint"):
         ConceptDetector.load(OutcomeShape("binary", edges=(0.5,)), ALL, None, written)
+
+
+def drawn(change: str, size: int = 6_000, before: int = 12_000, seed: int = 1) -> list[Int]:
+    """Calibrated rows, and a change of known nature."""
+    rng = np.random.default_rng(seed)
+    score, label = calibrated(rng, before)
+    if change == "harder rows":  # P(X): scores nearer to .5, labels as they say
+        later = 0.5 + (calibrated(rng, size)[0] - 0.5) * 0.6
+        after = later, (rng.random(size) < later) * 1.0
+    elif change == "other labels":  # P(Y|X): labels turn round at random
+        later, kept = calibrated(rng, size)
+        turned = rng.random(size) < 0.25
+        after = later, np.where(turned, 1 - kept, kept)
+    elif change == "crossed":  # P(Y|X) without a new share of labels: 1 - p takes the place of p, mirrored
+        later = rng.beta(1.0, 2.0, size)
+        mirrored = np.sort(later)[::-1][np.argsort(np.argsort(later))]
+        after = later, (rng.random(size) < mirrored) * 1.0
+    else:  # every row of a score is another one
+        later = np.clip(calibrated(rng, size)[0] * 0.25, 0, 1)
+        after = later, (rng.random(size) < later) * 1.0
+    return panes_of(np.append(score, after[0]), np.append(label, after[1]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("change", "told", "moved"),
+    [
+        ("harder rows", {"error": "mix", "log_loss": "mix", "label": "prior"}, {"P(Y)", "P(Ŷ)"}),
+        ("other labels", {"error": "concept", "log_loss": "concept", "calibration": "concept"}, {"P(Y)", "P(Y|Ŷ)"}),
+        ("crossed", {"error": "concept", "log_loss": "concept", "calibration": "concept"}, {"P(Y|Ŷ)"}),
+        ("scores fall", {"error": "mix", "log_loss": "mix", "label": "prior"}, {"P(Y)", "P(Ŷ)"}),
+    ],
+)
+def test_what_moved(change: str, told: dict[str, str], moved: set[str], seed: int) -> None:
+    detector = ConceptDetector(BINARY, ConceptSettings(divisor=20.0))
+    found = [t for t in fed(detector, drawn(change, seed=seed)) if t.status == "opened"]
+    assert "error" in {t.column for t in found}
+    assert all(told.get(t.column, "prior" if t.column == "label" else "") == t.what for t in found)
+    for t in found:
+        assert ("P(Y|Ŷ)" in t.moved) == ("P(Y|Ŷ)" in moved)
+        assert ("P(Ŷ)" in t.moved) == ("P(Ŷ)" in moved)
+    # with all labels since then it is certain
+    assert set(detector.moved_since(3 * 240).names()) == moved
+
+
+def test_without_labels_nothing_happens_and_time_goes_on() -> None:
+    detector = ConceptDetector(BINARY, ConceptSettings())
+    assert detector.update(4, np.zeros(BINARY.pairs, np.int64)) == []
+    with pytest.raises(ValueError, match="pane 4 after pane 4"):
+        detector.update(4, world()[0])
+
+
+def test_state_is_bounded_by_the_logarithm_of_the_panes() -> None:
+    detector, sizes = ConceptDetector(BINARY, ConceptSettings()), []
+    for i in range(6_000):
+        detector.update(i, world()[i % 60])
+        if i in (1_000, 5_999):
+            sizes.append(len(detector.dump()))
+    assert sizes[1] < 1.6 * sizes[0] < 40_000
