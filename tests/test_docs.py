@@ -28,7 +28,15 @@ from driftbus.stream.worker.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
 DETECTORS = sorted(page for page in ROOT.glob("docs/detectors/*.md") if page.name != "README.md")
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "docs/detectors/README.md", *DETECTORS])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        ROOT / "docs/detectors/README.md",
+        *DETECTORS,
+        *ROOT.glob("docs/runbooks/*.md"),
+    ]
+)
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from driftbus.stream.explain.runbook import page_of
 from driftbus.stream.replay.summary import sparkline
 from driftbus.stream.replay.words import plain
 
@@ -106,7 +107,7 @@ def episode_screen(events: Sequence[Event]) -> RenderableType:
         parts += [Text(), Text(_who(latest), "bold"), _histogram(latest["histogram"])]
     if latest.get("curve"):
         parts += [Text(), Text(f"  index  {_curve(latest['curve'])}")]
-    return Group(*parts, Text(), *_ranges(latest))
+    return Group(*parts, Text(), Text(f"Runbook: {page_of(latest)}"), Text(), *_ranges(latest))
 
 
 def _facts(e: Event) -> Text:
@@ -200,6 +201,7 @@ def _episode(events: Sequence[Event]) -> list[RenderableType]:
 
 
 def _next(e: Event) -> Iterable[str]:
+    yield f"Runbook: {page_of(e)}"
     for hint in e["hints"]:
         if hint["kind"] in NEXT:
             named = hint["columns"][:3]

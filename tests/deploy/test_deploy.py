@@ -94,6 +94,10 @@ def test_every_alert_says_who_should_care_and_what_happened() -> None:
     assert {rule["labels"]["severity"] for rule in rules} == {"info", "warning", "page"}
     assert {rule["labels"]["team"] for rule in rules} == {"models", "platform"}
     assert all(rule["annotations"]["summary"] for rule in rules)
+    for rule in rules:
+        page, _, heading = rule["annotations"]["runbook"].partition("#")
+        text = (REPOSITORY / page).read_text()
+        assert not heading or f"## {heading.replace('-', ' ').capitalize()}" in text, rule["alert"]
 
 
 @pytest.mark.prometheus
