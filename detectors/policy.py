@@ -1,40 +1,36 @@
-"""When a retrain trigger is due: from open episodes, and by schedule, in event time.
+"""When a retrain trigger is due, in event time.
 
-Conditions are looked at only at fixed points of event time (ends of policy windows, cron times),
-with the episodes as they stood there, so that a decision does not depend on the steps in which
-event time advanced.
+Rules are looked at only at fixed points of event time (ends of policy windows, cron times), with what
+was known there, so that a decision does not depend on the steps in which event time advanced. A rule
+that holds gives a trigger unless it is held back: by the cooldown, by a limit on triggers per period, or
+by a trigger that still waits for its new version. `driftbus.detectors.conditions` has what rules look at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from croniter import croniter
+from driftbus.detectors.conditions import (
+    MOST_COHORTS,
+    Evidence,
+    Known,
+    Labels,
+    Look,
+    Measured,
+    Surroundings,
+    look,
+    window_ms,
+    worst_first,
+)
+from driftbus.detectors.rules import Leaf, cron_after, held, holds, settled
+from driftbus.schemas.configtypes import SEVERITIES
+from driftbus.schemas.events import Finding
+from driftbus.schemas.retrainconfig import PolicyRule, RetrainConfig
 
-from driftbus.schemas.configtypes import SEVERITIES, format_duration
-from driftbus.schemas.errors import ConfigError
-from driftbus.schemas.retrainconfig import DriftPolicy, RetrainConfig
-
-_DEFAULT_WINDOW_PANES = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """An open episode as a policy sees it. Times are milliseconds of event time."""
-
-    episode_id: str
-    version: str
-    stream: str
-    column: str
-    severity: str
-    what: str
-    direction: str
-    effect: float
-    since_ms: int
-    opened_ms: int
+DEFAULT_WINDOW_PANES = 10
+_MOST_VERSIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +38,15 @@ class Decision:
     """A trigger that is due.
 
     Args:
-        policy: ``drift`` or ``schedule``.
+        policy: what held: ``drift``, ``quality``, ``performance``, ``labels``, ``schedule``, several joined by ``+``.
         decided_ms: event time of the decision.
         reason: one sentence for a person.
         version: model version it is about, "" when none is known.
         evidence: open episodes, worst first.
+        findings: every condition of every rule, in the order of the configuration.
+        severity: worst of what was found, "" for none.
+        train_from_ms: where training data should begin.
+        deadline_ms: by when a new version should be there.
     """
 
     policy: str
@@ -54,160 +54,236 @@ class Decision:
     reason: str
     version: str
     evidence: tuple[Evidence, ...]
-
-
-@dataclass(slots=True)
-class _Rule:
-    """State of one rule: when it is looked at next, and what the last windows said."""
-
-    due_ms: int = -1
-    history: list[bool] = field(default_factory=list)
+    findings: tuple[Finding, ...] = ()
+    severity: str = ""
+    train_from_ms: int = 0
+    deadline_ms: int = 0
 
 
 class Policy:
     """The retrain rules of one monitor.
 
     Args:
-        config: rules, cooldown.
+        config: rules, and what holds triggers back.
         pane_ms: pane length of the monitor.
+        around: what conditions need of the monitor; its windows are ten panes long when None.
+        versioned: whether new versions can be seen.
     """
 
-    def __init__(self, config: RetrainConfig, pane_ms: int) -> None:
-        self._config = config
-        self._pane_ms = pane_ms
-        self._rules = [_Rule() for _ in config.any]
+    def __init__(
+        self, config: RetrainConfig, pane_ms: int, around: Surroundings | None = None, *, versioned: bool = False
+    ) -> None:
+        self._config, self._pane_ms = config, pane_ms
+        self._around = around or Surroundings(DEFAULT_WINDOW_PANES * pane_ms)
+        self._waits = not config.dry_run and (config.pending == "always" or (config.pending == "auto" and versioned))
+        self._leaves = [[Leaf(leaf) for leaf in rule.leaves] for rule in config.rules]
         self._last_ms: int | None = None
+        self._recent: list[int] = []
+        self._pending: list[int] | None = None
         self._told: set[str] = set()
+        self._since_ms = -1
+        self._trained_ms: int | None = None
+        self._labels = [0, 0, 0]  # in all, at the last trigger, at the last training
+        self._cohorts: dict[tuple[str, str], list[Measured]] = {}
+
+    @property
+    def about_labels(self) -> bool:
+        """Whether a rule looks at what labels say."""
+        return any(leaf.rule.performance or leaf.rule.labels for rule in self._leaves for leaf in rule)
+
+    @property
+    def trained_ms(self) -> int | None:
+        """Up to when data was trained on, as far as triggers tell; before the first the start of the stream."""
+        return self._trained_ms
+
+    @property
+    def pending(self) -> bool:
+        """Whether a trigger waits for its new version."""
+        return self._pending is not None
 
     def advance(self, now_ms: int, evidence: Sequence[Evidence]) -> list[Decision]:
-        """Decide at every due point up to `now_ms`, with the episodes open since the last call."""
-        decisions = []
-        for i, rule in enumerate(self._rules):
-            if rule.due_ms < 0:
-                rule.due_ms = self._first_due(i, now_ms)
-        while self._rules:
-            i = min(range(len(self._rules)), key=lambda k: (self._rules[k].due_ms, k))
-            rule = self._rules[i]
-            if rule.due_ms > now_ms:
-                break
-            drift = self._config.any[i].drift
-            decision = self._by_schedule(i, evidence) if drift is None else self._by_drift(rule, drift, evidence)
-            if decision is not None:
-                decisions.append(decision)
-                self.told(decision.decided_ms, evidence)
-            rule.due_ms = self._next_due(i, now_ms, evidence)
+        """Decide at every due point up to `now_ms`, with what was known since the last call."""
+        decisions: list[Decision] = []
+        leaves = [leaf for rule in self._leaves for leaf in rule]
+        if self._trained_ms is None and leaves:
+            self._trained_ms = now_ms
+        for leaf in leaves:
+            if leaf.due_ms < 0:
+                leaf.due_ms = self._grid(leaf, now_ms + (leaf.rule.schedule is not None))
+        while leaves and (at := min(leaf.due_ms for leaf in leaves)) <= now_ms:
+            self._expire(at)
+            due = [leaf for leaf in leaves if leaf.due_ms == at]
+            for leaf in due:
+                self._note(leaf, evidence)
+            made = len(decisions)
+            for rule, mine in zip(self._config.rules, self._leaves, strict=True):
+                if made == len(decisions) and self._opens_ms() <= at and any(leaf in due for leaf in mine):
+                    decisions += self._decide(rule, mine, at, evidence)
+            for rule, mine in zip(self._config.rules, self._leaves, strict=True):
+                for leaf in mine:
+                    if leaf.due_ms == at:
+                        leaf.due_ms = self._next(rule, mine, leaf, now_ms, evidence)
+                    elif made < len(decisions):  # what it jumped over may say something else after a trigger
+                        leaf.due_ms = min(leaf.due_ms, self._grid(leaf, at + 1))
         return decisions
 
+    def take(self, news: Measured | Labels) -> None:
+        """What labels say; it counts from the next point on at which a rule is looked at."""
+        if isinstance(news, Labels):
+            self._labels[0] += news.count
+            return
+        cohorts = self._cohorts.pop((news.metric, news.version), [])
+        cohorts = [c for c in cohorts if c.cohort_end_ms != news.cohort_end_ms] + [news]
+        cohorts.sort(key=lambda c: c.cohort_end_ms)
+        self._cohorts[news.metric, news.version] = cohorts[-MOST_COHORTS:]
+        peers = [key for key in self._cohorts if key[0] == news.metric]
+        if len(peers) > _MOST_VERSIONS:
+            del self._cohorts[min(peers, key=lambda key: (self._cohorts[key][-1].cohort_end_ms, key))]
+
     def told(self, decided_ms: int, evidence: Iterable[Evidence]) -> None:
-        """A trigger was published: start the cooldown, and ask for something new before the next.
+        """A trigger was published: hold others back, and ask for something new before the next.
 
         Args:
             decided_ms: when.
             evidence: all episodes open then; a retrain meets them all, told in the trigger or not.
         """
+        self._expire(decided_ms)
+        self._begin_again()
         self._last_ms = decided_ms if self._last_ms is None else max(self._last_ms, decided_ms)
         self._told = {e.episode_id for e in evidence}
+        self._since_ms = max(self._since_ms, decided_ms)
+        self._labels[1] = self._labels[0]
+        if self._config.limit is not None:
+            self._recent = sorted([*self._recent, decided_ms])[-self._config.limit[0] :]
+        if self._waits:
+            self._pending = [decided_ms, decided_ms + self._config.deadline]
+        else:
+            self._labels[2], self._trained_ms = self._labels[0], decided_ms  # nobody says when the training was
+
+    def trained(self, at_ms: int, evidence: Iterable[Evidence]) -> None:
+        """A new version is there, or a person said so: nothing is pending, and what is open is met by it."""
+        self._expire(at_ms)
+        self._begin_again()
+        self._told |= {e.episode_id for e in evidence}
+        self._since_ms = max(self._since_ms, at_ms)
+        # what came after the trigger was not trained on
+        self._labels[2] = self._labels[1] if self._pending is not None else self._labels[0]
+        self._trained_ms = self._pending[0] if self._pending is not None else at_ms
+        self._pending = None
 
     def state(self) -> dict[str, Any]:
         """Plain data that `restore` takes back."""
         return {
-            "rules": [[rule.due_ms, list(rule.history)] for rule in self._rules],
+            "leaves": [[[leaf.due_ms, list(leaf.history)] for leaf in rule] for rule in self._leaves],
             "last_ms": self._last_ms,
+            "recent": list(self._recent),
+            "pending": None if self._pending is None else list(self._pending),
             "told": sorted(self._told),
+            "since_ms": self._since_ms,
+            "trained_ms": self._trained_ms,
+            "labels": list(self._labels),
+            "cohorts": [[list(asdict(c).values()) for c in cohorts] for _, cohorts in sorted(self._cohorts.items())],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from `state` of a policy with the same configuration."""
-        self._rules = [_Rule(due, [bool(x) for x in history]) for due, history in state["rules"]]
-        self._last_ms = state["last_ms"]
-        self._told = set(state["told"])
+        for rule, saved in zip(self._leaves, state["leaves"], strict=True):
+            for leaf, (due, history) in zip(rule, saved, strict=True):
+                leaf.due_ms, leaf.history = due, [bool(x) for x in history]
+        self._last_ms, self._recent = state["last_ms"], list(state["recent"])
+        self._pending = None if state["pending"] is None else list(state["pending"])
+        self._told, self._since_ms = set(state["told"]), state["since_ms"]
+        self._trained_ms, self._labels = state["trained_ms"], list(state["labels"])
+        self._cohorts = {}
+        for saved in state["cohorts"]:
+            cohorts = [Measured(*plain) for plain in saved]
+            self._cohorts[cohorts[-1].metric, cohorts[-1].version] = cohorts
 
-    def _window_ms(self, drift: DriftPolicy) -> int:
-        panes = -(-drift.window // self._pane_ms) or _DEFAULT_WINDOW_PANES
-        return panes * self._pane_ms
+    def _opens_ms(self) -> int:
+        """From when on a trigger is not held back."""
+        opens = [0]
+        if self._last_ms is not None:
+            opens += [self._last_ms + max(1, self._config.cooldown)]
+        if self._pending is not None:
+            opens += [self._pending[1]]
+        if self._config.limit is not None and len(self._recent) == self._config.limit[0]:
+            opens += [self._recent[0] + self._config.limit[1]]
+        return max(opens)
 
-    def _first_due(self, i: int, now_ms: int) -> int:
-        drift = self._config.any[i].drift
-        if drift is None:
-            return self._cron_after(i, now_ms)
-        window = self._window_ms(drift)
-        return -(-now_ms // window) * window
+    def _expire(self, at_ms: int) -> None:
+        """The deadline has passed and no new version came: what was told asks for a retrain again."""
+        if self._pending is not None and self._pending[1] <= at_ms:
+            self._pending, self._told, self._since_ms = None, set(), -1
+            self._begin_again()
 
-    def _next_due(self, i: int, now_ms: int, evidence: Sequence[Evidence]) -> int:
-        rule, drift = self._rules[i], self._config.any[i].drift
-        if drift is None:
-            cooled = (
-                rule.due_ms if self._last_ms is None else max(rule.due_ms, self._last_ms + self._config.cooldown - 1)
-            )
-            return self._cron_after(i, cooled)
-        window = self._window_ms(drift)
-        following = rule.due_ms + window
-        _, n = drift.m_of_n
-        if len(rule.history) < n or len(set(rule.history)) > 1:
+    def _begin_again(self) -> None:
+        """Windows before now no longer count: what was told is another."""
+        for rule in self._leaves:
+            for leaf in rule:
+                leaf.history = []
+
+    def _window(self, leaf: Leaf) -> int:
+        return window_ms(leaf.rule, self._around, self._pane_ms)
+
+    def _grid(self, leaf: Leaf, ms: int) -> int:
+        """The first point from `ms` on at which a condition is looked at."""
+        if leaf.rule.schedule is not None:
+            return cron_after(leaf.rule.schedule, ms - 1)
+        window = self._window(leaf)
+        return -(-ms // window) * window
+
+    def _next(self, rule: PolicyRule, mine: Sequence[Leaf], leaf: Leaf, now_ms: int, open_: Sequence[Evidence]) -> int:
+        """The next point at which something can be different."""
+        following = self._grid(leaf, leaf.due_ms + 1)
+        if any(not settled(each) for each in mine):
             return following
-        # Nothing changes up to `now_ms` any more, except that a cooldown may end.
-        last = now_ms // window * window
-        if rule.history[0] and self._fresh(self._matching(drift, evidence)[1]) and self._last_ms is not None:
-            cooled = -(-(self._last_ms + self._config.cooldown) // window) * window
-            return max(following, min(cooled, last + window))
-        return max(following, last + window)
+        # Nothing changes up to `now_ms` any more, except that a trigger may no longer be held back.
+        after, opens = self._grid(leaf, now_ms + 1), self._opens_ms()
+        opens = opens if self._pending is None else min(opens, self._pending[1])
+        if opens > leaf.due_ms:
+            return max(following, min(self._grid(leaf, opens), after))
+        # the times of a schedule differ from one another where a rule has several
+        able = leaf.rule.schedule is not None and holds(rule, iter(self._looks(mine, open_)), every_time=True)
+        return following if able else max(following, after)
 
-    def _cron_after(self, i: int, ms: int) -> int:
-        line = self._config.any[i].schedule
-        try:
-            following = croniter(line, datetime.fromtimestamp(ms / 1000, UTC)).get_next(datetime)
-        except (ValueError, KeyError) as error:
-            raise ConfigError(
-                f"{line!r} is not a cron line ({error})", key="retrain.any.schedule", fix="e.g. '0 2 * * SUN'"
-            ) from error
-        return int(following.timestamp() * 1000)
+    def _known(self, evidence: Sequence[Evidence]) -> Known:
+        return Known(evidence, frozenset(self._told), self._cohorts, self._since_ms, self._labels[0] - self._labels[2])
 
-    def _cooled(self, ms: int) -> bool:
-        return self._last_ms is None or ms >= self._last_ms + self._config.cooldown
+    def _looks(self, mine: Sequence[Leaf], evidence: Sequence[Evidence]) -> list[tuple[Leaf, Look]]:
+        known = self._known(evidence)
+        return [(leaf, look(leaf.rule, known, self._around, self._window(leaf))) for leaf in mine]
 
-    def _fresh(self, evidence: Sequence[Evidence]) -> bool:
-        """An episode that the last trigger did not tell: what is known already asks for no second retrain."""
-        return any(e.episode_id not in self._told for e in evidence)
+    def _note(self, leaf: Leaf, evidence: Sequence[Evidence]) -> None:
+        """Remember what a window said."""
+        windowed = leaf.rule.drift or leaf.rule.quality
+        if windowed is not None:
+            ((_, found),) = self._looks([leaf], evidence)
+            leaf.history = [*leaf.history, found.holds][-windowed.m_of_n[1] :]
 
-    def _by_schedule(self, i: int, evidence: Sequence[Evidence]) -> Decision | None:
-        due = self._rules[i].due_ms
-        if not self._cooled(due):
-            return None
-        reason = f"Scheduled retrain ({self._config.any[i].schedule})"
-        return Decision("schedule", due, reason, "", tuple(_worst_first(evidence)))
-
-    def _by_drift(self, rule: _Rule, drift: DriftPolicy, evidence: Sequence[Evidence]) -> Decision | None:
-        m, n = drift.m_of_n
-        version, matching = self._matching(drift, evidence)
-        rule.history = [*rule.history, len({e.column for e in matching}) >= drift.columns][-n:]
-        if not rule.history[-1] or sum(rule.history) < m or not self._cooled(rule.due_ms) or not self._fresh(matching):
-            return None
-        count, lead = len({e.column for e in matching}), matching[0]
-        since = datetime.fromtimestamp(min(e.since_ms for e in matching) / 1000, UTC)
-        change = f"{lead.what} {lead.direction}".strip()
-        times = f"{m} of the last {n} windows" if n > 1 else "the last window"
-        reason = (
-            f"{count} {'column has' if count == 1 else 'columns have'} drifted at severity {drift.severity} or worse "
-            f"in {times} of {format_duration(self._window_ms(drift))}, "
-            f"led by {lead.column} ({lead.severity} {change}), since {since:%Y-%m-%d %H:%M:%S} UTC"
+    def _decide(self, rule: PolicyRule, mine: Sequence[Leaf], at: int, evidence: Sequence[Evidence]) -> list[Decision]:
+        looks = self._looks(mine, evidence)
+        if not holds(rule, iter(looks), at):
+            return []
+        true = [found for leaf, found in looks if held(leaf, found, at)]
+        every = [pair for one in self._leaves for pair in self._looks(one, evidence)]
+        rested = {e.episode_id: e for found in true for e in found.evidence}
+        # without episodes of its own, what is open is told as what goes on besides
+        told = worst_first(rested.values()) or worst_first(evidence)
+        began = [found.since_ms for found in true if found.since_ms is not None] or [e.since_ms for e in told]
+        severities = [found.severity for found in true] + [e.severity for e in told]
+        decision = Decision(
+            policy="+".join(sorted({found.kind for found in true})),
+            decided_ms=at,
+            reason="; and ".join(found.text for found in true),
+            version=next((found.version for found in true if found.version), ""),
+            evidence=tuple(told),
+            findings=tuple(
+                Finding(found.kind, held(leaf, found, at), found.value, found.threshold, found.text)
+                for leaf, found in every
+            ),
+            severity=max(severities, key=("", *SEVERITIES).index, default=""),
+            train_from_ms=min(began, default=at if self._trained_ms is None else self._trained_ms),
+            deadline_ms=at + self._config.deadline,
         )
-        return Decision("drift", rule.due_ms, reason, version, tuple(matching))
-
-    def _matching(self, drift: DriftPolicy, evidence: Sequence[Evidence]) -> tuple[str, list[Evidence]]:
-        """The version with the most drifted columns, and its evidence; streams without a version count for all."""
-        worst = SEVERITIES.index(drift.severity)
-        able = [
-            e
-            for e in evidence
-            if SEVERITIES.index(e.severity) >= worst and (not drift.any_of or e.column in drift.any_of)
-        ]
-        best: tuple[str, list[Evidence]] = ("", [])
-        for version in sorted({e.version for e in able}):
-            mine = [e for e in able if e.version in ("", version)]
-            if len({e.column for e in mine}) > len({e.column for e in best[1]}):
-                best = (version, mine)
-        return best[0], _worst_first(best[1])
-
-
-def _worst_first(evidence: Iterable[Evidence]) -> list[Evidence]:
-    return sorted(evidence, key=lambda e: (-SEVERITIES.index(e.severity), -e.effect, e.column, e.episode_id))
+        self.told(at, evidence)
+        return [decision]

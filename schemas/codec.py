@@ -23,6 +23,7 @@ from driftbus.schemas.events import (
     ComparisonEvent,
     DriftEvent,
     Entry,
+    Finding,
     Group,
     Hint,
     Histogram,
@@ -167,14 +168,16 @@ def decode_drift(body: bytes, writer: Contract | None = None) -> DriftEvent:
 
 def encode_retrain(trigger: RetrainTrigger) -> bytes:
     """The Avro body of a retrain trigger."""
-    return _encode("RetrainTrigger", _with_ranges(trigger, _RETRAIN_FIELDS))
+    plain = _with_ranges(trigger, _RETRAIN_FIELDS)
+    return _encode("RetrainTrigger", plain | {"rules": [_flat(finding) for finding in trigger.rules]})
 
 
 def decode_retrain(body: bytes, writer: Contract | None = None) -> RetrainTrigger:
     """A retrain trigger from its Avro body; raises DecodeError."""
     r = _decode("RetrainTrigger", body, writer)
     tuples = {name: tuple(r[name]) for name in ("columns", "episode_ids", "incident_ids")}
-    return RetrainTrigger(**r | tuples | {"ranges": _ranges(r["ranges"])})
+    rules = tuple(Finding(**finding) for finding in r["rules"])
+    return RetrainTrigger(**r | tuples | {"ranges": _ranges(r["ranges"]), "rules": rules})
 
 
 def encode_incident(incident: Incident) -> bytes:

@@ -163,6 +163,14 @@ class MonitorConfig(Model):
     def _some_stream(self) -> MonitorConfig:
         if not self.streams:
             raise ValueError("a monitor needs at least one of predictions, features, labels")
+        if self.retrain is not None and self.outcomes == "none":
+            for leaf in (leaf for rule in self.retrain.rules for leaf in rule.leaves):
+                if leaf.performance is not None or leaf.labels is not None:
+                    name = "labels" if leaf.performance is None else "performance"
+                    raise ValueError(
+                        f"retrain: a rule of {name} needs labels that find their predictions: map labels.label, and "
+                        "labels.id with predictions.id"
+                    )
         return self
 
     @property

@@ -306,21 +306,44 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """A condition of a retrain policy as it was found.
+
+    Args:
+        kind: ``drift``, ``quality``, ``performance``, ``labels`` or ``schedule``.
+        held: whether it held, in as many windows as it asks for.
+        value, threshold: what was compared, None when there was nothing to compare.
+        text: the same in words.
+    """
+
+    kind: str
+    held: bool
+    value: float | None
+    threshold: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class RetrainTrigger:
     """A policy's decision that a model should be retrained.
 
     Args:
         id: hash of what was decided.
-        policy: ``drift``, ``schedule`` or ``manual``.
+        policy: ``drift``, ``quality``, ``performance``, ``labels``, ``schedule``, several joined by ``+``, or
+            ``manual``.
         reason: one sentence for a person.
-        severity: worst severity among the evidence.
+        severity: worst of what was found, "" when nothing was.
         decided_ms: event time of the decision.
         columns: drifted columns, worst first.
         episode_ids: the evidence.
-        train_from_ms: suggested start of training data (earliest estimated change point).
+        train_from_ms: suggested start of training data (earliest estimated change point, else the last training).
         dry_run: True when the policy only says what it would do.
         ranges: source offsets from the change point on.
         incident_ids: incidents that the episodes belong to.
+        train_to_ms: suggested end of training data, exclusive.
+        deadline_ms: by when a new version should be there.
+        rules: every condition of the policy as it was found.
+        model: references to what the affected version was trained with, by name.
     """
 
     id: str
@@ -339,6 +362,10 @@ class RetrainTrigger:
     fingerprint: str
     requested_by: str = ""
     incident_ids: tuple[str, ...] = ()
+    train_to_ms: int = 0
+    deadline_ms: int = 0
+    rules: tuple[Finding, ...] = ()
+    model: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,19 +425,23 @@ Published = DriftEvent | Incident | RetrainTrigger | PerformanceReport | Compari
 
 @dataclass(frozen=True, slots=True)
 class ManualRetrain:
-    """A person's command on the summaries topic: trigger a retrain of a monitor.
+    """A person's command on the summaries topic: trigger a retrain of a monitor, or say that it is done.
 
     Args:
         monitor: name of the monitor.
         reason: why, in a sentence.
         requested_by: who.
         requested_ms: wall-clock time of the request; part of the trigger's identity.
+        action: ``trigger`` or ``done``.
+        dry_run: whether pipelines pass the trigger over.
     """
 
     monitor: str
     reason: str
     requested_by: str
     requested_ms: int
+    action: str = "trigger"
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

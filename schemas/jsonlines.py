@@ -108,8 +108,21 @@ def retrain_json(trigger: RetrainTrigger) -> dict[str, Any]:
         "decided": iso_utc(trigger.decided_ms),
         "columns": list(trigger.columns),
         "train_from": since,
+        "train_to": iso_utc(trigger.train_to_ms),
+        "deadline": iso_utc(trigger.deadline_ms),
         "dry_run": trigger.dry_run,
         "requested_by": trigger.requested_by,
+        "rules": [
+            {
+                "kind": f.kind,
+                "held": f.held,
+                "value": _number(f.value),
+                "threshold": _number(f.threshold),
+                "text": f.text,
+            }
+            for f in trigger.rules
+        ],
+        "model": dict(sorted(trigger.model.items())),
         "evidence": {
             "ranges": _ranges(trigger.ranges),
             "episode_ids": list(trigger.episode_ids),

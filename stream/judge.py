@@ -30,7 +30,7 @@ Decided = Published
 OTHER = "__other__"
 """Version of the group that collects the versions beyond `max_groups`."""
 
-_STATE_VERSION = 2
+_STATE_VERSION = 3
 _HOUR_MS = 3_600_000
 
 
@@ -68,6 +68,7 @@ class StreamJudge:
         self._panes: dict[int, dict[Group, GroupPane]] = {}
         self._used: dict[int, dict[Group, list[int]]] = {}
         self.groups: dict[Group, GroupJudge] = {}
+        self.versions: set[str] = set()  # of the pane that was judged last, so it is no state
         self._facts = Facts(plan, stream)
         self.observer: Observer | None = None
         self._schemas = SchemaJudge(plan, stream, self.topic)
@@ -202,6 +203,7 @@ class StreamJudge:
 
     def _judge(self, tick: int, pane: dict[Group, GroupPane]) -> tuple[list[DriftEvent], list[Fact]]:
         self.counts.panes += 1
+        self.versions = {group.version for group in pane}
         self.counts.rows += sum(content.rows for group, content in pane.items() if not group.segment)
         events = self._schemas.update(tick, pane)
         admitted = self._admit(pane)
@@ -237,7 +239,7 @@ class MonitorJudge:
         self.plan = plan
         self.offset = 0
         self.streams = [StreamJudge(plan, stream) for stream in sorted(plan.streams, key=lambda s: s.stream)]
-        self._policy = PolicyClock(plan)
+        self.policy = PolicyClock(plan)
         self.incidents = Incidents(plan)
         self.foreign = 0
 
@@ -252,7 +254,7 @@ class MonitorJudge:
             return []
         self.offset = offset + 1
         if isinstance(message, ManualRetrain):
-            return list(self._policy.manual(message, self.incidents.homes)) if message.monitor == self.plan.name else []
+            return list(self.policy.manual(message, self.incidents.homes)) if message.monitor == self.plan.name else []
         outcomes, topic = self.plan.outcomes, self.plan.topics.get(message.source.topic)
         if outcomes is not None and (message.source.topic, message.source.epoch) == (outcomes.topic, outcomes.epoch):
             return self._take_outcomes(message)
@@ -277,12 +279,12 @@ class MonitorJudge:
         for stream in self.streams:
             for tick, events, facts in stream.seal():
                 decided += events
-                self._policy.queue(stream, tick, events)
+                self.policy.queue(stream, tick, events, stream.versions)
                 self.incidents.queue(stream, tick, events, facts)
         return [
             *decided,
             *self.incidents.advance(self.streams),
-            *self._policy.advance(self.streams, self.incidents.homes),
+            *self.policy.advance(self.streams, self.incidents.homes),
         ]
 
     def snapshot(self) -> bytes:
@@ -294,7 +296,7 @@ class MonitorJudge:
                 "offset": self.offset,
                 "foreign": self.foreign,
                 "streams": [[s.topic, s.state()] for s in self.streams],
-                "policy": self._policy.state(),
+                "policy": self.policy.state(),
                 "incidents": self.incidents.state(),
             }
         )
@@ -317,7 +319,7 @@ class MonitorJudge:
         for stream, (topic, saved) in zip(self.streams, state["streams"], strict=True):
             assert stream.topic == topic
             stream.restore(saved)
-        self._policy.restore(state["policy"])
+        self.policy.restore(state["policy"])
         self.incidents.restore(state["incidents"])
         return True
 

@@ -255,7 +255,7 @@ def build_plans(
         identity = fingerprint(
             [
                 settings.fingerprint(),
-                monitor.retrain.model_dump(mode="json") if monitor.retrain else None,
+                monitor.retrain.identity() if monitor.retrain else None,
                 monitor.detection.max_groups,
                 monitor.learn.segment_rows if monitor.segments else None,
                 sorted(p.counting for p in plans.values()),

@@ -1,17 +1,25 @@
-"""Policies of a monitor at the pace of its slowest stream, so that streams' order on the bus can't matter."""
+"""Policies at the pace of the monitor's slowest stream, so that streams' order on the bus can't matter."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from driftbus.detectors.policy import Decision, Evidence, Policy
+from driftbus.detectors.conditions import Evidence, Labels, Measured, Surroundings
+from driftbus.detectors.policy import DEFAULT_WINDOW_PANES, Decision, Policy
 from driftbus.schemas.events import DriftEvent, ManualRetrain, OffsetRange, RetrainTrigger
 from driftbus.stream.plan import MonitorPlan, StreamPlan
 
 Homes = Callable[[], Mapping[str, str]]
+
+_MOST_VERSIONS = 1_000
+OUTCOMES = "outcomes"
+_OTHER_CLOCK_MS = 7 * 86_400_000
+"""Outcomes that are ahead of the events by more have another clock: Kafka timestamps of old events, say."""
+
+_LATE_STREAMS = frozenset({"labels", OUTCOMES})
 
 
 class Sealed(Protocol):
@@ -25,85 +33,163 @@ class PolicyClock:
     """Collects what the streams decided and shows it to the policy in order of event time.
 
     Labels don't hold it up: they arrive late, and drift of features must not wait for them. Their
-    episodes are told, but don't count as columns.
+    episodes are told, but don't count as columns. What outcomes say (metrics, numbers of labels) has the time
+    at which the labels came. Only where a rule is about that, all rules wait for it, and at most
+    `retrain.outcomes_wait`: outcomes that are further behind count when they come.
     """
 
     def __init__(self, plan: MonitorPlan) -> None:
         self._plan = plan
-        self._policy = None if plan.config.retrain is None else Policy(plan.config.retrain, plan.pane_ms)
-        self._streams = {s.stream for s in plan.streams if s.stream != "labels"} or {"labels"}
-        self._timeline: list[tuple[int, str, list[Any]]] = []
+        self._policy = None if plan.config.retrain is None else _policy_of(plan)
+        self._streams = {s.stream for s in plan.streams if s.stream not in _LATE_STREAMS} or {"labels"}
+        self._timeline: list[tuple[int, str, list[Any], list[str]]] = []
+        self._outcomes: list[tuple[int, list[Any]]] = []
         self._open: dict[str, tuple[Evidence, tuple[OffsetRange, ...]]] = {}
+        self._versions: list[str] = []
+        self._reached = -1
         self._started = False
         self._homes: Homes = dict
 
-    def queue(self, stream: Sealed, tick: int, events: Sequence[DriftEvent]) -> None:
-        """What a stream decided at a pane with content."""
+    @property
+    def pending(self) -> bool:
+        """Whether a trigger waits for its new version."""
+        return self._policy is not None and self._policy.pending
+
+    def queue(self, stream: Sealed, tick: int, events: Sequence[DriftEvent], versions: Iterable[str] = ()) -> None:
+        """What a stream decided at a pane with content, and the versions that were in it."""
         if self._policy is not None and stream.name in self._streams:
-            self._timeline.append((tick, stream.name, [_change(e) for e in events if _counts(e)]))
+            named = sorted({v for v in versions if v})
+            self._timeline.append((tick, stream.name, [_change(e) for e in events if _counts(e)], named))
+
+    def queue_outcomes(self, tick: int, news: Sequence[Measured | Labels]) -> None:
+        """What labels said at a pane of the outcomes, in order."""
+        if self._policy is not None and news:
+            self._outcomes.append((tick, [list(asdict(one).values()) for one in news]))
 
     def advance(self, streams: Sequence[Sealed], homes: Homes = dict) -> Iterator[RetrainTrigger]:
         """Decide up to the pane that all streams have sealed.
 
         Args:
-            streams: how far they are.
+            streams: how far they are; one by the name of ``outcomes`` among them if there are outcomes.
             homes: gives the incident of each episode that was open since the last call.
         """
         self._homes = homes
         if self._policy is None:
             return
-        reached = min(s.sealed for s in streams if s.name in self._streams)
-        due = sorted((item for item in self._timeline if item[0] <= reached), key=lambda item: item[:2])
-        self._timeline = [item for item in self._timeline if item[0] > reached]
-        for tick, _, changes in due:
-            self._started = True
-            yield from self._decide(tick * self._plan.pane_ms)
+        foremost = min(s.sealed for s in streams if s.name in self._streams)
+        self._reached = reached = self._up_to(foremost, [s.sealed for s in streams if s.name == OUTCOMES])
+        if foremost < 0:
+            return
+        for tick, changes, versions, news in self._due(reached, foremost + _OTHER_CLOCK_MS // self._plan.pane_ms):
+            self._started |= news is None
+            if self._started:
+                yield from self._decide(tick * self._plan.pane_ms)
+            for plain in news or ():
+                self._policy.take(Measured(*plain) if len(plain) > 1 else Labels(*plain))
             for status, *rest in changes:
-                evidence = Evidence(*rest[0])
-                if status == "closed":
-                    self._open.pop(evidence.episode_id, None)
-                else:
-                    ranges = tuple(OffsetRange(*r) for r in rest[1])
-                    known = self._open.get(evidence.episode_id)
-                    self._open[evidence.episode_id] = (evidence, join_ranges([*(known[1] if known else ()), *ranges]))
+                self._change(status, *rest)
+            self._meet(tick * self._plan.pane_ms, versions)
         if self._started:
             yield from self._decide((reached + 1) * self._plan.pane_ms)
 
     def manual(self, command: ManualRetrain, homes: Homes = dict) -> Iterator[RetrainTrigger]:
         """A person's command is obeyed at once, whatever the cooldown."""
         self._homes = homes
+        policy, config = self._policy, self._plan.config.retrain
         evidence = tuple(e for e, _ in self._open.values())
-        reason = command.reason or "Asked for by hand"
-        version = next((e.version for e in evidence if e.version), "")
-        decision = Decision("manual", command.requested_ms, reason, version, evidence)
-        yield self._trigger(decision, command.requested_by)
-        if self._policy is not None:
-            self._policy.told(command.requested_ms, evidence)
+        # the policy's time is that of the events, which may not be the clock on the wall
+        now_ms = (self._reached + 1) * self._plan.pane_ms if self._started else command.requested_ms
+        if command.action == "done":
+            if policy is not None:
+                policy.trained(now_ms, evidence)
+            return
+        began = [e.since_ms for e in evidence]
+        if not began and policy is not None and policy.trained_ms is not None:
+            began = [policy.trained_ms]
+        decision = Decision(
+            policy="manual",
+            decided_ms=command.requested_ms,
+            reason=command.reason or "Asked for by hand",
+            version=next((e.version for e in evidence if e.version), ""),
+            evidence=evidence,
+            severity=evidence[0].severity if evidence else "",
+            train_from_ms=min(began, default=command.requested_ms),
+            deadline_ms=command.requested_ms + (0 if config is None else config.deadline),
+        )
+        yield self._trigger(decision, command)
+        if policy is not None and not command.dry_run:
+            policy.told(now_ms, evidence)
 
     def state(self) -> dict[str, Any]:
         return {
             "policy": None if self._policy is None else self._policy.state(),
             "timeline": [list(item) for item in self._timeline],
+            "outcomes": [list(item) for item in self._outcomes],
             "open": [[_plain(e), [_range(r) for r in ranges]] for e, ranges in self._open.values()],
+            "versions": list(self._versions),
+            "reached": self._reached,
             "started": self._started,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         if self._policy is not None:
             self._policy.restore(state["policy"])
-        self._timeline = [(tick, stream, changes) for tick, stream, changes in state["timeline"]]
+        self._timeline = [(tick, stream, changes, versions) for tick, stream, changes, versions in state["timeline"]]
+        self._outcomes = [(tick, news) for tick, news in state["outcomes"]]
         self._open = {}
         for plain, ranges in state["open"]:
             evidence = Evidence(*plain)
             self._open[evidence.episode_id] = (evidence, tuple(OffsetRange(*r) for r in ranges))
-        self._started = state["started"]
+        self._versions = list(state["versions"])
+        self._reached, self._started = state["reached"], state["started"]
+
+    @property
+    def _patience(self) -> int:
+        """Panes that streams and outcomes wait for each other."""
+        retrain = self._plan.config.retrain
+        return 0 if retrain is None else retrain.outcomes_wait // self._plan.pane_ms
+
+    def _up_to(self, foremost: int, outcomes: Sequence[int]) -> int:
+        """The pane up to which rules can be looked at."""
+        if not outcomes or self._policy is None or not self._policy.about_labels:
+            return foremost
+        return max(self._reached, min(foremost, max(min(outcomes), foremost - self._patience)))
+
+    def _due(self, reached: int, ahead: int) -> list[tuple[int, list[Any], list[str], list[Any] | None]]:
+        """What is to be taken up to a pane, in order: (pane, changes, versions, news of outcomes or None).
+
+        Outcomes of other clocks than that of the events, beyond the pane `ahead`, come first.
+        """
+        due: list[tuple[int, str, list[Any], list[str], list[Any] | None]] = []
+        due += [(tick, name, changes, versions, None) for tick, name, changes, versions in self._timeline]
+        due += [(-1 if tick > ahead else tick, OUTCOMES, [], [], news) for tick, news in self._outcomes]
+        self._timeline = [item for item in self._timeline if item[0] > reached]
+        self._outcomes = [item for item in self._outcomes if reached < item[0] <= ahead]
+        return [(t, c, v, n) for t, _, c, v, n in sorted(due, key=lambda item: item[:2]) if t <= reached]
+
+    def _change(self, status: str, plain: list[Any], ranges: list[Any]) -> None:
+        """An episode opened, escalated or closed."""
+        evidence = Evidence(*plain)
+        if status == "closed":
+            self._open.pop(evidence.episode_id, None)
+            return
+        known = self._open.get(evidence.episode_id)
+        added = [OffsetRange(*r) for r in ranges]
+        self._open[evidence.episode_id] = (evidence, join_ranges([*(known[1] if known else ()), *added]))
+
+    def _meet(self, at_ms: int, versions: Sequence[str]) -> None:
+        """A version that was never there before is what a trigger waits for."""
+        new = [version for version in versions if version not in self._versions]
+        if new and self._versions and self._policy is not None:
+            self._policy.trained(at_ms, [e for e, _ in self._open.values()])
+        self._versions = [*self._versions, *new][-_MOST_VERSIONS:]
 
     def _decide(self, now_ms: int) -> Iterator[RetrainTrigger]:
         assert self._policy is not None
         for decision in self._policy.advance(now_ms, [e for e, _ in self._open.values()]):
-            yield self._trigger(decision, "")
+            yield self._trigger(decision)
 
-    def _trigger(self, decision: Decision, requested_by: str) -> RetrainTrigger:
+    def _trigger(self, decision: Decision, command: ManualRetrain | None = None) -> RetrainTrigger:
         retrain = self._plan.config.retrain
         evidence = decision.evidence
         ids = tuple(e.episode_id for e in evidence)
@@ -115,26 +201,46 @@ class PolicyClock:
             str(decision.decided_ms),
             self._plan.fingerprint,
         ]
-        if decision.policy == "manual":
-            identity += [decision.reason, requested_by]
+        by = "" if command is None else command.requested_by
+        if command is not None:
+            identity += [decision.reason, by]
         return RetrainTrigger(
             id=hashlib.sha256("\0".join(identity).encode()).hexdigest()[:32],
             monitor=self._plan.name,
             version=decision.version,
             policy=decision.policy,
             reason=decision.reason,
-            severity=evidence[0].severity if evidence else "",
+            severity=decision.severity,
             decided_ms=decision.decided_ms,
             columns=tuple(dict.fromkeys(e.column for e in evidence)),
             episode_ids=ids,
-            train_from_ms=min((e.since_ms for e in evidence), default=decision.decided_ms),
-            dry_run=retrain is not None and retrain.dry_run,
+            train_from_ms=decision.train_from_ms,
+            dry_run=(retrain is not None and retrain.dry_run) or (command is not None and command.dry_run),
             ranges=join_ranges([r for i in ids for r in self._open[i][1]]),
             profile_id=profile_ids(self._plan.streams),
             fingerprint=self._plan.fingerprint,
-            requested_by=requested_by,
+            requested_by=by,
             incident_ids=tuple(dict.fromkeys(homes[i] for i in ids if i in homes)),
+            train_to_ms=decision.decided_ms,
+            deadline_ms=decision.deadline_ms,
+            rules=decision.findings,
+            model={} if retrain is None else dict(sorted(retrain.model.items())),
         )
+
+
+def _policy_of(plan: MonitorPlan) -> Policy:
+    """The policy of a monitor with a section ``retrain``."""
+    config = plan.config
+    assert config.retrain is not None
+    prompt = [s for s in plan.streams if s.stream not in _LATE_STREAMS]
+    around = Surroundings(
+        window_ms=DEFAULT_WINDOW_PANES * plan.pane_ms,
+        importance={column.name: 1.0 for s in prompt for column in s.profile.columns},
+        limits={str(metric): limit for metric, limit in config.performance.limits.items()},
+        cohort_ms=config.performance.cohort,
+    )
+    versioned = any(config.streams[s.stream].version for s in prompt)
+    return Policy(config.retrain, plan.pane_ms, around, versioned=versioned)
 
 
 def join_ranges(ranges: Sequence[OffsetRange]) -> tuple[OffsetRange, ...]:
@@ -162,13 +268,13 @@ def _range(r: OffsetRange) -> list[Any]:
 
 def _counts(event: DriftEvent) -> bool:
     """Whether policies look at it: all rows only, and a column that moves again is not a new drift."""
-    return not event.segment and event.column != "" and event.status != "changed"
+    return not event.segment and (event.column != "" or event.aspect == "schema") and event.status != "changed"
 
 
 def _change(event: DriftEvent) -> list[Any]:
     """An event as plain data: it waits in saved state."""
     evidence = Evidence(
         event.episode_id, event.version, event.stream, event.column, event.severity, event.what, event.direction,
-        event.effect, event.since_ms, event.opened_ms,
+        event.effect, event.since_ms, event.opened_ms, event.aspect,
     )  # fmt: skip
     return [event.status, _plain(evidence), [_range(r) for r in event.ranges]]

@@ -63,20 +63,22 @@ def shown(name: str, field: FieldInfo, schema: dict[str, Any]) -> str:
 
 def keys_of(model: type[BaseModel], section: str) -> Iterator[tuple[str, str, str | None]]:
     """(section, key, default) of every key; the default is None where a section of its own has them."""
-    properties = model.model_json_schema(by_alias=True)["properties"]
+    schema = model.model_json_schema(by_alias=True)
+    properties = schema.get("$defs", {}).get(model.__name__, schema)["properties"]
     inherited = StreamConfig.model_fields if model is LabelsConfig else {}
     for name, field in model.model_fields.items():
         if name in inherited:
             continue
         key = field.alias or name
         inner = model_in(field.annotation)
-        if inner is None:
+        if inner is None or inner is model:  # a rule is made of rules
             yield section, key, shown(key, field, properties[key])
             continue
         yield section, key, None
         inner_section = {
             ("", "monitors"): "monitors.NAME",
             ("monitors.NAME", "features"): "",
+            ("monitors.NAME.retrain", "all"): "",
             ("monitors.NAME", "predictions"): "monitors.NAME.predictions, features, labels",
         }.get((section, key), f"{section}.{key}".strip("."))
         if inner_section:

@@ -21,27 +21,40 @@ from driftbus.stream.worker.topics import admin_client, require_topics
 _PATIENCE_S = 30.0
 
 
-@click.command(short_help="Ask for a retrain trigger by hand.")
+@click.command(short_help="Ask for a retrain trigger by hand, or say that a retrain is done.")
 @click.argument("monitor")
-@click.option("--reason", required=True, help="Why, in a sentence; it is passed on in the trigger.")
+@click.option("--reason", default="", help="Why, in a sentence; it is passed on in the trigger.")
+@click.option("--done", is_flag=True, help="The retrain is over: others are held back no longer. Publishes nothing.")
+@click.option("--dry-run", is_flag=True, help="The trigger says dry_run: pipelines pass it over, nothing is held back.")
 @click.option("--by", envvar="USER", default="unknown", show_envvar=True, help="Who asks.")
 @config_option
-def command(monitor: str, reason: str, by: str, config_path: Path) -> None:
+def command(monitor: str, reason: str, done: bool, dry_run: bool, by: str, config_path: Path) -> None:
     """Ask for a retrain trigger of MONITOR.
 
     The command is a record of the summaries topic; the worker that judges the monitor answers it on the retrain
     topic, whatever the cooldown.
+
+    A trigger is over when a new version of the model appears in the stream. Where none can be seen, a pipeline ends
+    with --done.
     """
+    if done and (dry_run or reason):
+        raise click.UsageError("--done goes with neither --dry-run nor --reason")
+    if not done and not reason:
+        raise click.UsageError("Missing option '--reason'.")
     config = configured(config_path)
     if monitor not in config.monitors:
         close = difflib.get_close_matches(monitor, config.monitors, n=1)
         fix = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(config.monitors)}"
         raise ConfigError(f"there is no monitor {monitor!r} in {config_path}", fix=fix)
     require_topics(admin_client(config.kafka), config)
-    request = ManualRetrain(monitor, reason, by, time.time_ns() // 1_000_000)
+    request = ManualRetrain(monitor, reason, by, time.time_ns() // 1_000_000, "done" if done else "trigger", dry_run)
     topic, shard = config.topics.summaries, shard_of(monitor, config.topics.summaries_partitions)
     place = _produce(config.kafka.librdkafka(), topic, shard, monitor.encode(), encode_message(request))
-    click.echo(f"asked for a retrain trigger of {monitor} ({place}); it will appear on {config.topics.retrain}")
+    if done:
+        click.echo(f"said that the retrain of {monitor} is done ({place})")
+    else:
+        trial = "a trial of a retrain trigger" if dry_run else "a retrain trigger"
+        click.echo(f"asked for {trial} of {monitor} ({place}); it will appear on {config.topics.retrain}")
 
 
 def _produce(properties: dict[str, Any], topic: str, partition: int, key: bytes, value: bytes) -> str:

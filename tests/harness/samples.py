@@ -10,6 +10,7 @@ from driftbus.schemas.events import (
     ComparisonEvent,
     DriftEvent,
     Entry,
+    Finding,
     Group,
     Hint,
     Histogram,
@@ -178,6 +179,13 @@ RETRAIN = RetrainTrigger(
     fingerprint="89ab",
     requested_by="ana",
     incident_ids=("5566",),
+    train_to_ms=1_760_609_400_000,
+    deadline_ms=1_761_214_200_000,
+    rules=(
+        Finding("drift", True, 3.0, 3.0, "3 of 25 columns drifted"),
+        Finding("schedule", False, None, None, "Scheduled retrain (0 2 * * SUN)"),
+    ),
+    model={"mlflow_run": "7f3a", "dvc": "v12"},
 )
 
 COMPARISON = ComparisonEvent(
@@ -227,7 +235,7 @@ ENTRY = Entry(
 )
 WRITER = WriterFields(0xFEDC_BA98_7654_3210, (("income", "double?"), ("time", "timestamp-millis")))
 PART = SummaryPart("final", Source("predictions", 3, "0a1b2c3d"), 10, 24_000, 25_098, 176_060_700, (ENTRY,), (WRITER,))
-MANUAL = ManualRetrain("credit", "new pricing", "ana", 1_760_609_400_123)
+MANUAL = ManualRetrain("credit", "new pricing", "ana", 1_760_609_400_123, "trigger", True)
 STATE = MonitorState("credit", 1_234_567, b"\x00state\xff")
 
 PROFILE: dict[str, Any] = {
