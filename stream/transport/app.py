@@ -10,8 +10,10 @@ from typing import Any, cast
 
 import faust
 from faust.types import TP
+from mode.utils.queues import ThrowableQueue
 
 from driftbus.schemas.config import KafkaConfig
+from driftbus.schemas.errors import StateError
 from driftbus.stream.transport.batch import Batch, BatchSchema
 from driftbus.stream.transport.consumer import BusConsumer, BusTransport
 from driftbus.stream.transport.poller import Committed, Starts
@@ -65,6 +67,14 @@ class BusApp(faust.App):
     def _create_directories(self) -> None:
         """Faust keeps tables on disk; there are none."""
 
+    def FlowControlQueue(self, maxsize: int | None = None, *, clear_on_resume: bool = False) -> ThrowableQueue[Any]:  # noqa: N802
+        """A queue that keeps what it holds.
+
+        Faust empties the queues of its streams whenever a rebalance is complete, with batches of
+        partitions that were kept. Ours are told apart by their assignment, see `BusConsumer.is_current`.
+        """
+        return super().FlowControlQueue(maxsize)
+
     @property
     def delivery(self) -> BusConsumer:
         """Our consumer, under its own type."""
@@ -105,6 +115,14 @@ class BusApp(faust.App):
             batch: Batch = event.value
             try:
                 if self.delivery.is_current(batch) and not self.poisoned:
+                    if not self.delivery.follows(batch):
+                        lost = StateError(
+                            f"{batch.tp.topic}[{batch.tp.partition}]: records between {batch.after} and {batch.first} "
+                            "were lost inside the worker. Nothing after them is committed; start it again, and please "
+                            "report this"
+                        )
+                        self.poison(lost)
+                        raise lost
                     yield batch
             finally:
                 self.delivery.finished(batch)

@@ -21,16 +21,17 @@ class Batch:
         assignment: number of the assignment they were read under. When the partition goes away and
             comes back the number differs, and the batch is stale.
         messages: at least one message, none of them an error.
+        after: offset of the last record that was read before under the same assignment, None for the first.
 
     Attributes:
         first, last: offsets of the first and the last record.
         size: bytes of all values.
     """
 
-    __slots__ = ("assignment", "first", "last", "messages", "size", "tp", "values")
+    __slots__ = ("after", "assignment", "first", "last", "messages", "size", "tp", "values")
 
-    def __init__(self, tp: TP, assignment: int, messages: list[Message]) -> None:
-        self.tp, self.assignment, self.messages = tp, assignment, messages
+    def __init__(self, tp: TP, assignment: int, messages: list[Message], after: int | None = None) -> None:
+        self.tp, self.assignment, self.messages, self.after = tp, assignment, messages, after
         self.values: list[bytes | None] = list(map(Message.value, messages))
         self.size = sum(map(len, filter(None, self.values)))
         self.first, self.last = cast(int, messages[0].offset()), cast(int, messages[-1].offset())

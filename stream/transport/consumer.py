@@ -44,6 +44,7 @@ class BusConsumer(Consumer):
         self.poller = Poller(self, asyncio.get_running_loop(), self._bus.consumer_properties)
         self.ends: dict[TP, int] = {}
         self._under_way: Counter[TP] = Counter()
+        self._delivered: dict[TP, tuple[int, int]] = {}
         self._inbox: asyncio.Queue[Batch] = asyncio.Queue()
         self._mine: set[TP] = set()
         self._new: Starts = {}
@@ -79,6 +80,12 @@ class BusConsumer(Consumer):
         """Whether the batch's partition is still assigned as it was when the batch was read."""
         return self.poller.assignments.get(batch.tp) == batch.assignment
 
+    def follows(self, batch: Batch) -> bool:
+        """Whether the batch continues what was delivered of its partition before; from here on it is delivered."""
+        assignment, last = self._delivered.get(batch.tp, (-1, -1))
+        self._delivered[batch.tp] = (batch.assignment, batch.last)
+        return batch.after is None or (assignment, last) == (batch.assignment, batch.after)
+
     def caught_up(self, tp: TP) -> int | None:
         """End of a partition of which everything has been delivered and worked off, else None."""
         return None if self._under_way[tp] else self.ends.get(tp)
@@ -113,6 +120,8 @@ class BusConsumer(Consumer):
         """Nothing: Faust pauses everything at each assignment, and new partitions come paused."""
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
+        # Faust resumes its flow only later, and until then its streams skip what they get
+        self._bus.flow_control.resume()
         for tp in set(tps) & self._starts.keys():
             self.poller.release(tp, self._starts.pop(tp))
 

@@ -103,6 +103,7 @@ class Poller(threading.Thread):
         self._held: set[TP] = set()
         self._gone: set[TP] = set()
         self._asleep: set[TP] = set()
+        self._read: dict[TP, int] = {}
         self._kick_until = 0.0
         self._seeks: dict[TP, int] = {}
         self._commands: deque[tuple[Future[Any], Callable[[Consumer], Any]]] = deque()
@@ -268,10 +269,11 @@ class Poller(threading.Thread):
                 records = list(group)
                 parts.setdefault(partition_of(records[0]), []).extend(records)
         batches = [
-            Batch(tp, self.assignments[tp], records)
+            Batch(tp, self.assignments[tp], records, self._read.get(tp))
             for tp, records in parts.items()
             if tp in self.assignments and tp not in gone and tp not in self._seeks
         ]
+        self._read.update((batch.tp, batch.last) for batch in batches)
         self._asleep.difference_update(batch.tp for batch in batches)
         ends = {tp: end for tp, end in ends.items() if tp in self._released and tp not in gone}
         if batches or ends:
@@ -404,6 +406,7 @@ class Poller(threading.Thread):
             for tp in tps:
                 self.assignments.pop(tp, None)
                 self._seeks.pop(tp, None)
+                self._read.pop(tp, None)
             if not self._stopping and not self._loop.is_closed():
                 self._let_go(tps, lost)
             if self._incremental:

@@ -215,7 +215,7 @@ class Scenario:
         found = self.published()
         told = [f"{'missing' if i in want else 'unexpected'}: {(found | want)[i]}" for i in want.keys() ^ found.keys()]
         told.append(f"committed {self.kafka.committed(self.tag, self.source)} of {[len(log) for log in self.log]}")
-        told += [f"worker, exit code {w.child.returncode}:\n{w.child.tail()}" for w in self.workers]
+        told += [f"worker, exit code {w.child.returncode}:\n{w.child.tail(60)}" for w in self.workers]
         return "\n".join(told)
 
     def close(self) -> None:

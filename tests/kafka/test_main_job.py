@@ -80,6 +80,18 @@ def test_join_and_kill_change_no_verdict(kafka: Broker, scenario: Callable[..., 
     s.settle()
 
 
+@PROTOCOLS
+def test_a_second_worker_joins_while_a_backlog_is_read(
+    kafka: Broker, scenario: Callable[..., Scenario], protocol: str
+) -> None:
+    """Partitions that are kept are read on while others move: what their agents hold must not be lost."""
+    s = scenario(kafka, overrides=group_protocol(kafka, protocol))
+    s.produce(rows(30_000, seed=4, drift_at=18_000))
+    s.start()
+    s.start()
+    s.settle()
+
+
 def test_the_broker_may_die(fragile_kafka: Broker, scenario: Callable[..., Scenario]) -> None:
     s = scenario(fragile_kafka)
     producing = s.producing(rows(16_000, seed=5, drift_at=9_000), per_second=2_000)

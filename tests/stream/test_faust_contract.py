@@ -6,25 +6,31 @@ version has to be looked at, then pinned here and in pyproject.toml.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 from faust import App
 from faust.app.base import App as BaseApp
+from faust.channels import Channel
 from faust.streams import Stream
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer, Fetcher
 from mode import Service
+from mode.utils.queues import ThrowableQueue
 
+from driftbus.schemas.config import KafkaConfig
 from driftbus.stream.transport.app import BusApp
 from driftbus.stream.transport.consumer import BusConsumer, BusTransport
 
 LOOKED_AT = "0.15.3"
 
 OWN_OF_CONSUMER = {
-    "poller", "ends", "fail", "put", "finished", "is_current", "caught_up", "assigned_soon", "restore_new", "revoked",
-    "commit_now", "_spawn", "_assigned", "_commit_plan", "_unused",
+    "poller", "ends", "fail", "put", "finished", "is_current", "follows", "caught_up", "assigned_soon", "restore_new",
+    "revoked", "commit_now", "_spawn", "_assigned", "_commit_plan", "_unused",
 }  # fmt: skip
 OWN_OF_APP = {
     "consume", "poison", "wait_poisoned", "boot", "restore", "checkpoint", "committed", "forget", "delivery",
@@ -76,6 +82,30 @@ def test_all_commits_go_through_consumer_commit() -> None:
     assert source.count("self.force_commit(") == 1
     assert "await self.commit()" in inspect.getsource(Consumer._commit_handler.fun)
     assert "self.commit)" in inspect.getsource(Consumer.wait_empty)
+
+
+def test_a_finished_rebalance_leaves_what_streams_hold() -> None:
+    """Faust empties queues when flow is resumed: batches of kept partitions were lost, and commits went past them."""
+    assert "self.app.FlowControlQueue(" in inspect.getsource(Channel)
+    assert "self.app.FlowControlQueue(" in inspect.getsource(Stream)
+    lost, kept = [App.FlowControlQueue, BusApp.FlowControlQueue]
+
+    async def held(make: Callable[..., ThrowableQueue[Any]]) -> int:
+        app = BusApp("contract", KafkaConfig(bootstrap="none:1"))
+        queue = make(app, 8, clear_on_resume=True)
+        queue.put_nowait("a batch")
+        app.flow_control.resume()
+        return queue.qsize()
+
+    assert asyncio.run(held(lost)) == 0, "Faust has changed: look again whether our own queues are needed"
+    assert asyncio.run(held(kept)) == 1
+
+
+def test_streams_skip_what_comes_while_flow_is_suspended() -> None:
+    """Which is why partitions are released only after flow is resumed: see `BusConsumer.resume_partitions`."""
+    assert "not self.app.flow_control.is_active()" in inspect.getsource(Stream)
+    source = inspect.getsource(BusConsumer.resume_partitions)
+    assert source.index("flow_control.resume()") < source.index("poller.release(")
 
 
 def test_streams_compare_generations() -> None:
