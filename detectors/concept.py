@@ -10,33 +10,40 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbus.detectors.adwin import AdwinAlarm, AdwinBank, AdwinRules
-from driftbus.detectors.concept_episodes import ConceptBook, ConceptEvidence
+from driftbus.detectors.adwin import AdwinAlarm, AdwinBank
+from driftbus.detectors.concept_bank import Scored
+from driftbus.detectors.concept_episodes import ConceptBook
+from driftbus.detectors.concept_evidence import ConceptEvidence, effect_of, least_effect, located
 from driftbus.detectors.concept_history import CountHistory
-from driftbus.detectors.concept_moved import CONCEPT, LABEL, PREDICTION, UNKNOWN, Moved, what_moved
+from driftbus.detectors.concept_moved import CONCEPT, LABEL, PREDICTION, UNKNOWN, Moved, explained, what_moved
 from driftbus.detectors.concept_settings import ConceptSettings
-from driftbus.detectors.concept_view import ConceptScore, concept_view, moments
+from driftbus.detectors.concept_view import ConceptScore, concept_view
 from driftbus.detectors.episodes import OpenEpisode
 from driftbus.detectors.outcomes import OutcomeShape
 from driftbus.detectors.river_engine import RiverEngine
 from driftbus.detectors.state import pack, select, unpack
-from driftbus.detectors.verdict import Transition, share_effect
+from driftbus.detectors.verdict import Transition
 
 _KIND = "concept"
-_MEASURED = 1e-30
-"""Level of scores that are measured for others; what they say is not told."""
 _EVER = -(2**62)
-_LIKELY = 8.0
+_MOSTLY = 0.5
+"""Share of a change from which on the mix of scores explains it."""
 
 Int = NDArray[np.int64]
-Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    evidence: ConceptEvidence
+    moved: Moved
+    what: str
 
 
 class _Part(Protocol):
@@ -66,9 +73,9 @@ class ConceptDetector:
         self._view = concept_view(shape, settings.clip)
         self._given = None if reference is None or not reference.any() else self._view.fold(reference)
         self._fingerprint = _fingerprint(shape, settings, reference)
-        self._plain = _Scored(self._view.scores, settings, self._given)
+        self._plain = Scored(self._view.scores, settings, self._given)
         self._most = self._plain.size + 2 * sum(s.cells.shape[1] == 2 for s in self._view.strata if not s.sums)
-        self._fitted: _Scored | None = None if self._given is None else self._fit(self._given)
+        self._fitted: Scored | None = None if self._given is None else self._fit(self._given)
         self._learned = np.zeros(self._view.size, np.int64)
         self._history = CountHistory(self._view.size)
         self._engine = RiverEngine(settings.detectors, settings.divisor)
@@ -110,7 +117,7 @@ class ConceptDetector:
         if self._fitted is not None:
             first = self._plain.size
             alarms += [(first + alarm.score, alarm) for alarm in self._fitted.update(tick, channels)]
-        found: dict[int, list[tuple[ConceptEvidence, Moved]]] = {}
+        found: dict[int, list[_Found]] = {}
         for score, alarm in alarms:
             if self._score(score).column:
                 self._take(score, self._of_alarm(score, alarm), found)
@@ -130,7 +137,7 @@ class ConceptDetector:
 
     def moved_since(self, tick: int) -> Moved:
         """What moved between the labels before a pane, the reference included, and those from it on."""
-        return self._moved(_EVER, tick, self._tick[0] + 1)
+        return self._moved(*self._sides(_EVER, tick, int(self._tick[0]) + 1))
 
     def dump(self) -> bytes:
         """The state as bytes; `load` goes on from there as if nothing had happened."""
@@ -169,9 +176,9 @@ class ConceptDetector:
     def _labels(self, channels: Int) -> int:
         return int(channels[self._view.scores[0].cell].sum())
 
-    def _fit(self, reference: Int) -> _Scored | None:
+    def _fit(self, reference: Int) -> Scored | None:
         scores = self._view.calibrations(reference)
-        return _Scored(scores, self._settings, reference) if scores else None
+        return Scored(scores, self._settings, reference) if scores else None
 
     def _learn(self, channels: Int) -> None:
         self._learned += channels
@@ -194,21 +201,26 @@ class ConceptDetector:
         s = self._score(score)
         return self._book.columns.index((s.column, s.aspect))
 
-    def _take(
-        self, score: int, evidence: ConceptEvidence, found: dict[int, list[tuple[ConceptEvidence, Moved]]]
-    ) -> None:
-        moved = self._moved(int(self._last[score]), evidence.since, int(self._tick[0]) + 1)
+    def _take(self, score: int, evidence: ConceptEvidence, found: dict[int, list[_Found]]) -> None:
+        before, after = self._sides(int(self._last[score]), evidence.since, int(self._tick[0]) + 1)
+        moved = self._moved(before, after)
         if evidence.detector == 0:
             self._last[score] = evidence.since
         number = self._number(score)
         if self._book.columns[number][0] == "calibration" and moved.concept.moved is not True:
             return  # other rows came, or the reference knew little of these scores
-        found.setdefault(number, []).append((evidence, moved))
+        what = "prior"
+        if self._book.columns[number][1] != "labels":
+            by_mix = explained(self._view, self._score(score), before, after)
+            what = "mix" if moved.concept.moved is False and by_mix >= _MOSTLY else "concept"
+        found.setdefault(number, []).append(_Found(evidence, moved, what))
 
-    def _moved(self, start: int, cut: int, stop: int) -> Moved:
+    def _sides(self, start: int, cut: int, stop: int) -> tuple[Int, Int]:
+        """Counts before and after a cut; before includes the reference if it goes back to the start."""
         before, after = self._history.between(start, cut), self._history.between(cut, stop)
-        if start == _EVER and self._given is not None:
-            before = before + self._given
+        return (before + self._given if start == _EVER and self._given is not None else before), after
+
+    def _moved(self, before: Int, after: Int) -> Moved:
         if not before.any() or not after.any():
             return UNKNOWN
         named = {s.name: i for i, s in reversed(list(enumerate(self._plain.scores)))}
@@ -226,16 +238,6 @@ class ConceptDetector:
         _, _, variance = self._score(score).moments(before + after)
         return max(1.0, bank.variance(i, n) / variance) if variance > 0 else 1.0
 
-    def _effect(self, score: int, before: float, after: float, variance: float) -> float:
-        if self._score(score).share:
-            return share_effect(before, after)
-        return (after - before) ** 2 / max(variance, 1e-12)  # the index of two normal laws
-
-    def _least(self, score: int, before: float, after: float, n: float, variance: float) -> float:
-        error = 2 * sqrt(variance / max(n, 1.0))
-        nearer = before if abs(after - before) <= error else after - np.copysign(error, after - before)
-        return self._effect(score, before, float(nearer), variance)
-
     def _of_alarm(self, score: int, alarm: AdwinAlarm) -> ConceptEvidence:
         base = self._base(score, alarm.before_mean)
         return ConceptEvidence(
@@ -244,8 +246,8 @@ class ConceptDetector:
             statistic=alarm.statistic,
             threshold=alarm.threshold,
             p_value=alarm.p_value,
-            effect=self._effect(score, base, alarm.after_mean, alarm.variance),
-            least_effect=self._least(score, base, alarm.after_mean, alarm.after_n, alarm.variance),
+            effect=effect_of(self._score(score), base, alarm.after_mean, alarm.variance),
+            least_effect=least_effect(self._score(score), base, alarm.after_mean, alarm.after_n, alarm.variance),
             before=alarm.before_mean,
             before_n=alarm.before_n,
             after=alarm.after_mean,
@@ -270,49 +272,13 @@ class ConceptDetector:
             self._reset[place] = tick
             if self._book.severity(0):
                 continue
-            evidence = self._located(tick, start, 1 + place)
+            known = self._given if start == _EVER else None
+            evidence = located(score, self._history.marks(), start, tick, known, 1 + place)
             if evidence is not None:
                 found.append(evidence)
         return found
 
-    def _located(self, tick: int, start: int, detector: int) -> ConceptEvidence | None:
-        """The most likely change of the error since a detector's start: river's tell no change point."""
-        marks = [mark for mark in self._history.marks() if mark[0] >= start]
-        score = self._plain.scores[0]
-        parts = [score.moments(counts) for _, _, counts in marks]
-        n, total = np.array([p[0] for p in parts]), np.array([p[0] * p[1] for p in parts])
-        ticks = [mark[0] for mark in marks]
-        if start == _EVER and self._given is not None:
-            size, mean, _ = score.moments(self._given)
-            n, total, ticks = np.append(size, n), np.append(size * mean, total), [ticks[0], *ticks]
-        if n.size < 2:
-            return None
-        n0, s0 = np.cumsum(n)[:-1], np.cumsum(total)[:-1]
-        n1, s1 = n.sum() - n0, total.sum() - s0
-        mean = total.sum() / n.sum()
-        variance = max(mean * (1 - mean), 1e-6)
-        z = (s0 / n0 - s1 / n1) ** 2 / (variance * (1 / n0 + 1 / n1))
-        best = int(np.argmax(z))
-        likely = np.flatnonzero(z >= z[best] - _LIKELY)
-        before, after = float(s0[best] / n0[best]), float(s1[best] / n1[best])
-        return ConceptEvidence(
-            score=0,
-            detector=detector,
-            statistic=float(np.sqrt(z[best])),
-            threshold=0.0,
-            p_value=None,
-            effect=self._effect(0, before, after, variance),
-            least_effect=self._least(0, before, after, float(n1[best]), variance),
-            before=before,
-            before_n=float(n0[best]),
-            after=after,
-            after_n=float(n1[best]),
-            since=ticks[best + 1],
-            since_low=ticks[int(likely[0])],
-            since_high=ticks[int(likely[-1]) + 2] if int(likely[-1]) + 2 < len(ticks) else tick,
-        )
-
-    def _fold(self, tick: int, found: dict[int, list[tuple[ConceptEvidence, Moved]]]) -> list[Transition]:
+    def _fold(self, tick: int, found: dict[int, list[_Found]]) -> list[Transition]:
         transitions: list[Transition] = []
         for number in range(len(self._book.columns)):
             if number in found:
@@ -321,22 +287,22 @@ class ConceptDetector:
                 transitions += self._quiet(number, tick)
         return transitions
 
-    def _alarmed(self, number: int, tick: int, found: list[tuple[ConceptEvidence, Moved]]) -> list[Transition]:
+    def _alarmed(self, number: int, tick: int, found: list[_Found]) -> list[Transition]:
         book, settings, transitions = self._book, self._settings, []
-        e, moved = max(found, key=lambda pair: pair[0].effect)
-        what = self._what(number, moved)
+        first = max(found, key=lambda one: one.evidence.effect)
+        e, moved, what = first.evidence, first.moved, first.what
         direction = book.direction(number)
         shift = e.after - self._base(e.score, e.before)
         is_back = direction and abs(shift) <= 0.5 * abs(e.after - e.before)
-        if direction and not is_back and shift * direction < 0 and self._is_shifted(e.score):
+        if direction and not is_back and shift * direction < 0 and e.score == book.score(number):
             transitions.append(self._close(number, e))  # through the old level to its other side
             direction = 0
         if not direction:
-            for other, _ in found:
+            for other in (one.evidence for one in found):
                 book.base[other.score] = other.before, other.before_n, other.after - other.before
             transitions.append(book.open(number, tick, e, settings.severity(e.effect), what, moved))
             return transitions
-        for other, _ in found:
+        for other in (one.evidence for one in found):
             if not self._is_shifted(other.score):
                 book.base[other.score] = other.before, other.before_n, other.after - other.before
         severity = settings.severity(e.least_effect)
@@ -366,14 +332,17 @@ class ConceptDetector:
         base, base_n, shift = self._book.base[score].tolist()
         variance = bank.variance(i, n)
         bound = abs(mean - base) + settings.close_errors * sqrt(variance * (1 / n + 1 / base_n))
-        return bool(bound < 0.5 * abs(shift)) and self._effect(score, base, mean, variance) < settings.close_effect
+        return (
+            bool(bound < 0.5 * abs(shift))
+            and effect_of(self._score(score), base, mean, variance) < settings.close_effect
+        )
 
     def _now(self, score: int, tick: int) -> ConceptEvidence:
         bank, i = self._bank(score)
         n, mean = bank.seen(i), bank.recent_mean(i)
         base, base_n, _ = self._book.base[score].tolist()
         variance = bank.variance(i, n)
-        effect = self._effect(score, base, mean, variance)
+        effect = effect_of(self._score(score), base, mean, variance)
         since = int(self._last[score]) if self._last[score] != _EVER else tick
         return ConceptEvidence(
             score,
@@ -398,50 +367,8 @@ class ConceptDetector:
                 self._book.base[i] = 0.0
         return replace(self._book.close(number, e, UNKNOWN), moved=())
 
-    def _what(self, number: int, moved: Moved) -> str:
-        if self._book.columns[number][1] == "labels":
-            return "prior"
-        return "mix" if moved.concept.moved is False else "concept"
-
 
 _BLANK = ConceptScore("", "calibration", "concept", np.zeros(0, np.int64), np.zeros(0), False)
-
-
-class _Scored:
-    """Scores and the bank that watches them."""
-
-    def __init__(self, scores: tuple[ConceptScore, ...], settings: ConceptSettings, reference: Int | None) -> None:
-        self.scores, self.size = scores, len(scores)
-        self._start = np.concatenate([[0], np.cumsum([s.cell.size for s in scores])]).astype(np.int64)
-        self._cell = np.concatenate([s.cell for s in scores])
-        self._value = np.concatenate([s.value for s in scores])
-        self._n, self._total, self._m2 = np.zeros((3, self.size))
-        held = None
-        if reference is not None:
-            self._count(reference)
-            held = self._n.copy(), self._total.copy(), self._m2.copy()
-        rules = AdwinRules(
-            settings.clock, settings.buckets, settings.least_side, settings.grace, settings.longrun,
-            alarms="adwin" in settings.detectors,
-        )  # fmt: skip
-        share = np.array([s.share for s in scores], np.bool_)
-        self.bank = AdwinBank(_levels(scores, settings), rules, held, share=share)
-
-    def update(self, tick: int, channels: Int) -> list[AdwinAlarm]:
-        self._count(channels)
-        return self.bank.update(tick, self._n, self._total, self._m2)
-
-    def _count(self, channels: Int) -> None:
-        moments(channels, self._start, self._cell, self._value, self._n, self._total, self._m2)
-
-
-def _levels(scores: tuple[ConceptScore, ...], s: ConceptSettings) -> Float:
-    labels = sum(score.column == "label" for score in scores)
-    level = {
-        "error": s.delta_error, "mae": s.delta_error, "bias": s.delta_label, "log_loss": s.delta_loss,
-        "label": s.delta_label * min(1.0, 4 / max(1, labels)), "calibration": s.delta_calibration,
-    }  # fmt: skip
-    return np.array([level[score.column] / s.divisor if score.column else _MEASURED for score in scores])
 
 
 def _fingerprint(shape: OutcomeShape, settings: ConceptSettings, reference: Int | None) -> str:

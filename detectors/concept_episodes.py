@@ -7,12 +7,12 @@ when the metric is back there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbus.detectors.concept_evidence import ConceptEvidence
 from driftbus.detectors.concept_moved import Moved, Movement
 from driftbus.detectors.episodes import DIRECTIONS, SEVERITIES, OpenEpisode
 from driftbus.detectors.verdict import Transition
@@ -20,35 +20,6 @@ from driftbus.detectors.verdict import Transition
 WHATS = ("", "concept", "mix", "prior")
 _SEVERITY, _WHAT, _DIRECTION, _DETECTOR, _SCORE, _OPENED, _SINCE, _LOW, _HIGH, _TOLD, _MOVED = range(11)
 _FIELDS = 11
-
-
-@dataclass(frozen=True, slots=True)
-class ConceptEvidence:
-    """What one detector found on one score.
-
-    Args:
-        score: index of the score.
-        detector: index of the detector.
-        statistic, threshold, p_value: the detector's own.
-        effect, least_effect: size of the change in index units, and two standard errors below.
-        before, before_n, after, after_n: means and rows of the two sides.
-        since, since_low, since_high: estimated change point and its interval, in ticks.
-    """
-
-    score: int
-    detector: int
-    statistic: float
-    threshold: float
-    p_value: float | None
-    effect: float
-    least_effect: float
-    before: float
-    before_n: float
-    after: float
-    after_n: float
-    since: int
-    since_low: int
-    since_high: int
 
 
 class ConceptBook:
@@ -85,6 +56,10 @@ class ConceptBook:
     def direction(self, number: int) -> int:
         """1 up, -1 down, 0 if there is none."""
         return int(self._fields[number, _DIRECTION]) - 1 if self.severity(number) else 0
+
+    def score(self, number: int) -> int:
+        """Score that opened the episode."""
+        return int(self._fields[number, _SCORE])
 
     def since(self, number: int) -> int:
         """Estimated change point of the open episode."""

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
-from driftbus.detectors.concept_view import ConceptView, Strata
+from driftbus.detectors.concept_view import ConceptScore, ConceptView, Strata, rates_of
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
@@ -80,6 +80,42 @@ def what_moved(
     found = [p for s in view.strata if (p := stratified(s, before, after, factor.get(CONCEPT, 1.0))) is not None]
     concept = None if not found else min(1.0, len(found) * min(found))
     return Moved(*(Movement(None) if p is None else Movement(p < alpha, p) for p in (label, spread, concept)))
+
+
+def explained(view: ConceptView, score: ConceptScore, before: Int, after: Int) -> float:
+    """Share of the change of a score's mean that another mix of scores or predictions alone would make.
+
+    Each stratum keeps what came of it before and has the rows that it has now (Kitagawa, 1955, JASA 50,
+    1168-1194). 0 where nothing can be said; where the strata are several, the most that one explains.
+    """
+    found = 0.0
+    for strata in view.strata:
+        if strata.sums:
+            found = max(found, _explained_sum(strata, before, after))
+            continue
+        held, now = before[strata.cells].astype(np.float64), after[strata.cells].sum(axis=1)
+        rates = np.stack([rates_of(column, held.sum(axis=1), strata.ordered) for column in held.T], axis=1)
+        rates /= rates.sum(axis=1, keepdims=True)
+        expected = np.zeros(view.size)
+        expected[strata.cells] = rates * now[:, None]
+        used = np.isin(score.cell, strata.cells)
+        (n0, s0), (n1, s1), (n, s) = (
+            (c[score.cell][used].sum(), np.sum(c[score.cell][used] * score.value[used]))
+            for c in (before, after, expected)
+        )
+        if min(n0, n1, n) > 0 and s1 / n1 != s0 / n0:
+            found = max(found, float((s / n - s0 / n0) / (s1 / n1 - s0 / n0)))
+    return found
+
+
+def _explained_sum(strata: Strata, before: Int, after: Int) -> float:
+    (n0, s0, _), (n1, s1, _) = before[strata.cells].T.astype(np.float64), after[strata.cells].T.astype(np.float64)
+    used = n0 > 0
+    if not used.any() or n1[used].sum() <= 0:
+        return 0.0
+    was, now = s0.sum() / n0.sum(), s1.sum() / n1.sum()
+    by_mix = np.sum(n1[used] * s0[used] / n0[used]) / n1[used].sum()
+    return float((by_mix - was) / (now - was)) if now != was else 0.0
 
 
 def two_sample(before: Float, after: Float, design: float = 1.0) -> float | None:

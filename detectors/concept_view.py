@@ -114,7 +114,7 @@ class ConceptView:
             held = reference[strata.cells].astype(np.float64)
             if held.sum() <= 0:
                 continue
-            rate = _rates(held[:, 1], held.sum(axis=1), strata.ordered)
+            rate = rates_of(held[:, 1], held.sum(axis=1), strata.ordered)
             weight = held.sum(axis=1) * rate * (1 - rate)
             location = np.arange(rate.size, dtype=np.float64)
             cell = strata.cells.ravel()
@@ -218,7 +218,7 @@ def _prediction(cells: Int) -> ConceptScore:
     return ConceptScore("prediction", "", "", cells.ravel(), place, False)
 
 
-def _rates(hits: Float, n: Float, ordered: bool) -> Float:
+def rates_of(hits: Float, n: Float, ordered: bool) -> Float:
     """Share of hits of each stratum, drawn a little to that of its neighbours, or of all."""
     near_hits, near_n = np.full(hits.size, hits.sum()), np.full(n.size, n.sum())
     reach = 1

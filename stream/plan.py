@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from driftbus.detectors.concept_settings import COLUMNS
 from driftbus.detectors.profile import ColumnProfile, Layout, Profile
 from driftbus.detectors.sampling import Sampler
 from driftbus.detectors.settings import Settings
@@ -251,6 +252,8 @@ def build_plans(
         columns = sum(len(s.profile.columns) * (1 + len(s.segments)) for s in streams)
         if monitor.detection.relations:  # what is between the columns counts as one more
             columns += sum(s.profile.sample is not None for s in streams)
+        if source is not None:
+            columns += COLUMNS
         settings = Settings.from_config(monitor.detection, columns, config.pane_ms(name))
         identity = fingerprint(
             [
