@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from driftbus.schemas.avsc import Node, WriterSchema, nodes
 from driftbus.schemas.columns import INVALID, NULL, Projection
 from driftbus.schemas.decode import opcodes as op
+from driftbus.schemas.decode.assemble import Assembler
+from driftbus.schemas.decode.shape import Sizes, children, coordinate, has_field
 from driftbus.schemas.errors import DecodeError
 from driftbus.schemas.hashing import hash_many
 from driftbus.schemas.vectorparts import PARTS, split_name
-
-LARGEST_PROGRAM = 1 << 20
-"""Words; a schema that needs more is refused."""
 
 NUMBER, TEXT, TIME, VECTOR = "number", "text", "time", "vector"
 Target = tuple[str, int]
@@ -54,8 +53,6 @@ _SKIPPED_RUNS = {
     "bytes": op.SKIP_BYTES,
     "boolean": op.SKIP_BOOLEANS,
 }
-_COORDINATES = {"float": 4, "double": 8}
-_FIXED_BYTES = {"null": 0, "float": 4, "double": 8}
 _UUID_TEXT_BYTES, _NUMBER_TEXT_BYTES = 40, 24
 
 
@@ -101,32 +98,28 @@ def compile_program(schema: WriterSchema, projection: Projection) -> Program:
 class _Compiler:
     root: Node
     projection: Projection
-    code: list[int] = field(default_factory=list)
-    literals: bytearray = field(default_factory=bytearray)
     wanted: dict[str, list[Target]] = field(default_factory=dict)
     deeper: set[str] = field(default_factory=set)
     loose: list[str] = field(default_factory=list)
-    places: list[tuple[int, str]] = field(default_factory=list)
-    path: str = ""
-    run_at: int = -1
     slots: dict[tuple[str, int], int] = field(default_factory=dict)
     slot_bytes: int = _NUMBER_TEXT_BYTES
     tables: list[tuple[int, list[tuple[str, int]]]] = field(default_factory=list)
     shared: set[int] = field(default_factory=set)
     routines: dict[int, int] = field(default_factory=dict)
     calls: list[tuple[int, Node]] = field(default_factory=list)
-    sizes: dict[int, int | None] = field(default_factory=dict)
+    sizes: Sizes = field(default_factory=Sizes)
+    out: Assembler = field(default_factory=Assembler)
     vectors: list[list[int]] = field(default_factory=list)
 
     def program(self) -> Program:
         self._plan()
         self._node(self.root, "")
-        self._emit(op.END)
+        self.out.emit(op.END)
         self._routines()
         self._tables()
-        places, paths = zip(*self.places, strict=True) if self.places else ((), ())
+        places, paths = zip(*self.out.places, strict=True) if self.out.places else ((), ())
         return Program(
-            np.array(self.code, np.int64), bytes(self.literals), len(self.slots), self.slot_bytes, places, paths
+            np.array(self.out.code, np.int64), bytes(self.out.literals), len(self.slots), self.slot_bytes, places, paths
         )
 
     def _plan(self) -> None:
@@ -141,17 +134,17 @@ class _Compiler:
         for path in self.wanted:
             parts = path.split(".")
             self.deeper.update(".".join(parts[:i]) for i in range(1, len(parts)))
-        self.loose = [path for path in self.wanted if not _has_field(self.root, path.split("."))]
+        self.loose = [path for path in self.wanted if not has_field(self.root, path.split("."))]
         if self.wanted:
             self.deeper.add("")
-        edges = Counter(id(child) for node in nodes(self.root) for child in _children(node))
+        edges = Counter(id(child) for node in nodes(self.root) for child in children(node))
         edges[id(self.root)] += 1
         self.shared = {place for place, count in edges.items() if count > 1}
 
     def _part_of_vector(self, name: str, column: int) -> bool:
         """Whether a name is a part of an embedding, which then wants it: all parts are read at once."""
         part = split_name(name)
-        if part is None or _has_field(self.root, name.split(".")) or not _has_field(self.root, part[0].split(".")):
+        if part is None or has_field(self.root, name.split(".")) or not has_field(self.root, part[0].split(".")):
             return False
         targets = self.wanted.setdefault(part[0], [])
         lists = [self.vectors[at] for kind, at in targets if kind == VECTOR]
@@ -162,54 +155,11 @@ class _Compiler:
         lists[-1][part[1]] = column
         return True
 
-    # Instructions
-
-    def _emit(self, *words: int) -> int:
-        at = len(self.code)
-        if at > LARGEST_PROGRAM:
-            raise DecodeError("bad_schema", "the schema is too large")
-        self._note(at)
-        self.code.extend(words)
-        self.run_at = -1
-        return at
-
-    def _note(self, at: int) -> None:
-        if not self.places or self.places[-1][1] != self.path:
-            self.places.append((at, self.path))
-
-    def _here(self) -> int:
-        """An address that something jumps to: no run may reach across it."""
-        self.run_at = -1
-        return len(self.code)
-
-    def _run(self, code: int, operand: int, column: int) -> None:
-        if self.run_at >= 0 and self.code[self.run_at] == code and self.code[self.run_at + 2] == operand:
-            self.code[self.run_at + 1] += 1
-            self._note(len(self.code))
-            self.code.append(column)
-            return
-        self.run_at = self._emit(code, 1, operand, column)
-
-    def _skip_run(self, code: int, amount: int) -> None:
-        if self.run_at >= 0 and self.code[self.run_at] == code:
-            self.code[self.run_at + 1] += amount
-        else:
-            at = self._emit(code, amount)
-            self.run_at = at
-
-    def _literal(self, text: str) -> tuple[int, int]:
-        data = text.encode()
-        at = self.literals.find(data)
-        if at < 0:
-            at = len(self.literals)
-            self.literals += data
-        return at, len(data)
-
     # Types
 
     def _node(self, node: Node, path: str) -> None:
         targets, deeper = self.wanted.get(path, []) if path else [], path in self.deeper
-        outer, self.path = self.path, path or self.path
+        outer, self.out.path = self.out.path, path or self.out.path
         if node.kind == "map" and (keys := self._keys(path)):
             self._refuse(targets)
             self._map(node, keys)
@@ -221,7 +171,7 @@ class _Compiler:
             self._union(node, [partial(self._node, branch, path) for branch in node.branches])
         else:
             self._values(node, targets)
-        self.path = outer
+        self.out.path = outer
 
     def _keys(self, path: str) -> dict[str, list[Target]]:
         """Map keys that are wanted of a map at `path`."""
@@ -240,10 +190,10 @@ class _Compiler:
             self._skip(node)
             return
         if len(targets) > 1:
-            self._emit(op.MARK)
+            self.out.emit(op.MARK)
         for i, target in enumerate(targets):
             if i:
-                self._emit(op.REWIND)
+                self.out.emit(op.REWIND)
             self._value(node, target)
 
     def _value(self, node: Node, target: Target) -> None:
@@ -264,13 +214,13 @@ class _Compiler:
     def _status(self, target: Target, status: int) -> None:
         kind, column = target
         if kind == TIME:
-            self._emit(op.NO_TIME)
+            self.out.emit(op.NO_TIME)
         elif kind == VECTOR:
             for each in self.vectors[column]:
                 if each >= 0:
-                    self._emit(op.NUMBER_STATUS, each, status)
+                    self.out.emit(op.NUMBER_STATUS, each, status)
         else:
-            self._emit(op.NUMBER_STATUS if kind == NUMBER else op.TEXT_STATUS, column, status)
+            self.out.emit(op.NUMBER_STATUS if kind == NUMBER else op.TEXT_STATUS, column, status)
 
     def _refuse(self, targets: list[Target]) -> None:
         for target in targets:
@@ -278,40 +228,40 @@ class _Compiler:
 
     def _number(self, node: Node, column: int) -> None:
         if node.logical in _LOGICAL_MS and _LOGICAL_MS[node.logical] != (1, 1):
-            self._emit(op.SCALED_LONG, column, *_LOGICAL_MS[node.logical])
+            self.out.emit(op.SCALED_LONG, column, *_LOGICAL_MS[node.logical])
         elif node.logical == "decimal":
-            self._emit(op.DECIMAL, column, node.scale, node.size if node.kind == "fixed" else -1)
+            self.out.emit(op.DECIMAL, column, node.scale, node.size if node.kind == "fixed" else -1)
         elif node.kind == "boolean":
-            self._emit(op.BOOLEAN_NUMBER, column)
+            self.out.emit(op.BOOLEAN_NUMBER, column)
         elif (NUMBER, node.kind) in _RUNS:
-            self._run(_RUNS[NUMBER, node.kind][0], 0, column)
+            self.out.run(_RUNS[NUMBER, node.kind][0], 0, column)
         else:
             self._status((NUMBER, column), INVALID)
             self._skip(node)
 
     def _vector(self, node: Node, columns: int) -> None:
-        item = _coordinate(node)
+        item = coordinate(node)
         if item is None:
             self._status((VECTOR, columns), INVALID)
             self._skip(node)
         else:
-            self._emit(op.PROJECT, *item, *self.vectors[columns])
+            self.out.emit(op.PROJECT, *item, *self.vectors[columns])
 
     def _text(self, node: Node, column: int) -> None:
         if node.kind == "string":
-            self._run(op.TEXTS, 0, column)
+            self.out.run(op.TEXTS, 0, column)
         elif node.kind == "boolean":
             self._literal_texts(op.BOOLEAN_TEXT, column, ("false", "true"))
         elif node.kind == "enum":
             self._literal_texts(op.ENUM_TEXT, column, node.symbols)
         elif node.kind in ("int", "long"):
-            self._emit(op.LONG_TEXT, column, self._slot(column, _NUMBER_TEXT_BYTES))
+            self.out.emit(op.LONG_TEXT, column, self._slot(column, _NUMBER_TEXT_BYTES))
         elif node.kind == "double":
-            self._emit(op.DOUBLE_TEXT, column, self._slot(column, _NUMBER_TEXT_BYTES))
+            self.out.emit(op.DOUBLE_TEXT, column, self._slot(column, _NUMBER_TEXT_BYTES))
         elif node.kind == "float":
-            self._emit(op.FLOAT_TEXT, column, self._slot(column, _NUMBER_TEXT_BYTES))
+            self.out.emit(op.FLOAT_TEXT, column, self._slot(column, _NUMBER_TEXT_BYTES))
         elif node.kind == "fixed" and node.logical == "uuid":
-            self._emit(op.UUID_TEXT, column, self._slot(column, _UUID_TEXT_BYTES))
+            self.out.emit(op.UUID_TEXT, column, self._slot(column, _UUID_TEXT_BYTES))
         else:
             self._status((TEXT, column), INVALID)
             self._skip(node)
@@ -323,27 +273,27 @@ class _Compiler:
     def _literal_texts(self, code: int, column: int, texts: tuple[str, ...]) -> None:
         """The triples stand in the code itself, jumped over."""
         hashes = hash_many([text.encode() for text in texts]).view(np.int64)
-        at = self._emit(code, column, len(texts), 0)
-        over = self._emit(op.JUMP, 0)
-        self.code[at + 3] = len(self.code)
+        at = self.out.emit(code, column, len(texts), 0)
+        over = self.out.emit(op.JUMP, 0)
+        self.out.code[at + 3] = len(self.out.code)
         for text, value in zip(texts, hashes, strict=True):
-            self.code.extend((*self._literal(text), int(value)))
-        self.code[over + 1] = self._here()
+            self.out.code.extend((*self.out.literal(text), int(value)))
+        self.out.code[over + 1] = self.out.here()
 
     def _time(self, node: Node) -> None:
         unit = _UNIT_MS[self.projection.time_unit]
         if node.logical.startswith(("timestamp", "local-timestamp")) or node.logical == "date":
-            self._emit(op.TIME_LONG, *_LOGICAL_MS[node.logical])
+            self.out.emit(op.TIME_LONG, *_LOGICAL_MS[node.logical])
         elif node.kind in ("int", "long") and not node.logical:
-            self._emit(op.TIME_LONG, *unit)
+            self.out.emit(op.TIME_LONG, *unit)
         elif node.kind == "double":
-            self._emit(op.TIME_DOUBLE, *unit)
+            self.out.emit(op.TIME_DOUBLE, *unit)
         elif node.kind == "float":
-            self._emit(op.TIME_FLOAT, *unit)
+            self.out.emit(op.TIME_FLOAT, *unit)
         elif node.kind == "string":
-            self._emit(op.TIME_TEXT)
+            self.out.emit(op.TIME_TEXT)
         else:
-            self._emit(op.NO_TIME)
+            self.out.emit(op.NO_TIME)
             self._skip(node)
 
     # Unions, maps, arrays
@@ -355,48 +305,48 @@ class _Compiler:
             value = node.branches[index]
             run = _RUNS.get((target[0], value.kind))
             if run and (not value.logical or value.kind == "string" or _LOGICAL_MS.get(value.logical) == (1, 1)):
-                self._run(run[1], index, target[1])
+                self.out.run(run[1], index, target[1])
                 return
         self._union(node, [partial(self._value, branch, target) for branch in node.branches])
 
     def _union(self, node: Node, compile_branch: list[partial[None]]) -> None:
         count = len(node.branches)
-        at = self._emit(op.UNION, count, *[0] * count)
+        at = self.out.emit(op.UNION, count, *[0] * count)
         jumps: list[int] = []
         empty: list[int] = []
         # null first: then the value falls through to what follows, without a jump
         for i in sorted(range(count), key=lambda i: node.branches[i].kind != "null"):
-            start = self._here()
+            start = self.out.here()
             compile_branch[i]()
-            if len(self.code) == start:
+            if len(self.out.code) == start:
                 empty.append(i)
                 continue
-            self.code[at + 2 + i] = start
-            jumps.append(self._emit(op.JUMP, 0) + 1)
+            self.out.code[at + 2 + i] = start
+            jumps.append(self.out.emit(op.JUMP, 0) + 1)
         if jumps:
-            del self.code[-2:]
+            del self.out.code[-2:]
             jumps.pop()
-        end = self._here()
+        end = self.out.here()
         for jump in jumps:
-            self.code[jump] = end
+            self.out.code[jump] = end
         for i in empty:
-            self.code[at + 2 + i] = end
+            self.out.code[at + 2 + i] = end
 
     def _block(self, item: Node) -> int:
-        size = self._fixed_size(item)
-        return self._emit(op.BLOCK, 0, max(1, self._least_size(item)), -1 if size is None else size)
+        size = self.sizes.fixed(item)
+        return self.out.emit(op.BLOCK, 0, max(1, self.sizes.least(item)), -1 if size is None else size)
 
     def _map(self, node: Node, keys: dict[str, list[Target]]) -> None:
-        block = self._emit(op.BLOCK, 0, 1 + self._least_size(node.item), -1)
-        key = self._emit(op.MAP_KEY, 0)
+        block = self.out.emit(op.BLOCK, 0, 1 + self.sizes.least(node.item), -1)
+        key = self.out.emit(op.MAP_KEY, 0)
         self._skip(node.item)
-        self._emit(op.NEXT)
+        self.out.emit(op.NEXT)
         entries: list[tuple[str, int]] = []
         for name, targets in keys.items():
-            entries.append((name, self._here()))
+            entries.append((name, self.out.here()))
             self._values(node.item, targets)
-            self._emit(op.NEXT)
-        self.code[block + 1] = self._here()
+            self.out.emit(op.NEXT)
+        self.out.code[block + 1] = self.out.here()
         self.tables.append((key + 1, entries))
 
     def _tables(self) -> None:
@@ -404,31 +354,31 @@ class _Compiler:
             mask = (1 << (2 * len(entries)).bit_length()) - 1
             hashes = [int(value) for value in hash_many([name.encode() for name, _ in entries])]
             index = [0] * (mask + 1)
-            self.code[operand] = len(self.code)
-            self.code.extend((len(entries), mask))
+            self.out.code[operand] = len(self.out.code)
+            self.out.code.extend((len(entries), mask))
             for i, (name, address) in enumerate(entries):
-                self.code.extend((*self._literal(name), address, (i + 1) % len(entries)))
+                self.out.code.extend((*self.out.literal(name), address, (i + 1) % len(entries)))
                 slot = hashes[i] & mask
                 while index[slot]:
                     slot = (slot + 1) & mask
                 index[slot] = i + 1
-            self.code.extend(index)
+            self.out.code.extend(index)
 
     # Skipping
 
     def _skip(self, node: Node) -> None:
-        size = self._fixed_size(node)
+        size = self.sizes.fixed(node)
         if size is not None:
             if size:
-                self._skip_run(op.SKIP_FIXED, size)
+                self.out.skip_run(op.SKIP_FIXED, size)
         elif node.kind in _SKIPPED_RUNS:
-            self._skip_run(_SKIPPED_RUNS[node.kind], 1)
+            self.out.skip_run(_SKIPPED_RUNS[node.kind], 1)
         elif node.kind == "enum":
-            self._emit(op.SKIP_ENUM, len(node.symbols))
+            self.out.emit(op.SKIP_ENUM, len(node.symbols))
         elif node.kind == "union":
             self._union(node, [partial(self._skip, branch) for branch in node.branches])
         elif node.kind == "record" and id(node) in self.shared:
-            self.calls.append((self._emit(op.CALL, 0) + 1, node))
+            self.calls.append((self.out.emit(op.CALL, 0) + 1, node))
         elif node.kind == "record":
             self._skip_fields(node)
         else:
@@ -442,60 +392,19 @@ class _Compiler:
         if node.kind == "array":
             block = self._block(node.item)
         else:
-            block = self._emit(op.BLOCK, 0, 1 + self._least_size(node.item), -1)
-            self._skip_run(op.SKIP_TEXTS, 1)
+            block = self.out.emit(op.BLOCK, 0, 1 + self.sizes.least(node.item), -1)
+            self.out.skip_run(op.SKIP_TEXTS, 1)
         self._skip(node.item)
-        self._emit(op.NEXT)
-        self.code[block + 1] = self._here()
+        self.out.emit(op.NEXT)
+        self.out.code[block + 1] = self.out.here()
 
     def _routines(self) -> None:
         """Records used in several places, or within themselves, are skipped by one routine each."""
         while self.calls:
             operand, node = self.calls.pop()
             if id(node) not in self.routines:
-                self.path = node.name
-                self.routines[id(node)] = self._here()
+                self.out.path = node.name
+                self.routines[id(node)] = self.out.here()
                 self._skip_fields(node)
-                self._emit(op.RETURN)
-            self.code[operand] = self.routines[id(node)]
-
-    def _fixed_size(self, node: Node) -> int | None:
-        """Bytes of every value of a type, None when they vary or must be looked at."""
-        if node.kind in _FIXED_BYTES:
-            return _FIXED_BYTES[node.kind]
-        if node.kind == "fixed":
-            return node.size
-        if node.kind != "record":
-            return None
-        if id(node) not in self.sizes:
-            self.sizes[id(node)] = None
-            sizes = [self._fixed_size(child) for _, child, _ in node.fields]
-            self.sizes[id(node)] = None if None in sizes else sum(size for size in sizes if size)
-        return self.sizes[id(node)]
-
-    def _least_size(self, node: Node) -> int:
-        """A lower bound of a value's bytes."""
-        return self._fixed_size(node) or (0 if node.kind in ("null", "record", "fixed") else 1)
-
-
-def _coordinate(node: Node) -> tuple[int, int] | None:
-    """(bytes of an item, branch of null or -1) of an array of floats or doubles; None of any other type."""
-    if node.kind != "array":
-        return None
-    kinds = [branch.kind for branch in node.item.branches] or [node.item.kind]
-    if len(kinds) == 2 and "null" in kinds:
-        size = _COORDINATES.get(kinds[1 - kinds.index("null")])
-        return None if size is None else (size, kinds.index("null"))
-    return (_COORDINATES[kinds[0]], -1) if len(kinds) == 1 and node.item.kind in _COORDINATES else None
-
-
-def _children(node: Node) -> list[Node]:
-    return [child for _, child, _ in node.fields] + list(node.branches) + ([node.items] if node.items else [])
-
-
-def _has_field(node: Node, parts: list[str]) -> bool:
-    if not parts:
-        return True
-    if node.kind == "union":
-        return any(_has_field(branch, parts) for branch in node.branches)
-    return any(name == parts[0] and _has_field(child, parts[1:]) for name, child, _ in node.fields)
+                self.out.emit(op.RETURN)
+            self.out.code[operand] = self.routines[id(node)]
