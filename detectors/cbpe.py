@@ -28,6 +28,11 @@ Int = NDArray[np.int64]
 Float = NDArray[np.float64]
 Slopes = dict[str, tuple[float, Float, Float]]
 
+LEAST_HITS = 5.0
+"""Expected true positives from which on metrics of them are estimated: of fewer no normal law holds."""
+
+_OF_HITS = ("precision", "recall", "f1")
+
 
 def estimate(
     shape: OutcomeShape, reference_pairs: Int, score_counts: Int, confidence: float = 0.95
@@ -48,8 +53,9 @@ def estimate(
 
     Returns:
         Metric → estimate, with the predictions counted as n. Binary: all but ``ece``, as far as defined;
-        decisions only if the predicted class is what some threshold says in the reference. Multiclass:
-        ``accuracy``. Regression: ``mae`` and ``rmse``. {} without scores or reference.
+        decisions only if the predicted class is what some threshold says in the reference, and those of
+        true positives only if `LEAST_HITS` are expected. Multiclass: ``accuracy``. Regression: ``mae`` and
+        ``rmse``. {} without scores or reference.
 
     Raises:
         ValueError: the counts are not of that shape.
@@ -70,7 +76,11 @@ def estimate(
     else:
         found = gradients(rankings, p, q)
         yes = _decided(shape, reference_pairs)
-        found |= {} if yes is None else gradients(partial(decisions, yes=yes), p, q)
+        if yes is not None:
+            decided = gradients(partial(decisions, yes=yes), p, q)
+            if float((p * yes[0]).sum()) < LEAST_HITS:
+                decided = {name: slopes for name, slopes in decided.items() if name not in _OF_HITS}
+            found |= decided
     known = {
         name: Estimate(value, *bounded(value, _variance(window, calibration, *slopes), window.n, confidence), window.n)
         for name, (value, *slopes) in found.items()

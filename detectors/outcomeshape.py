@@ -15,7 +15,13 @@ from driftbus.schemas.outcomeconfig import PerformanceConfig
 # exactly 0 and exactly 1 have bins of their own: their log loss is like no other's
 _ENDS = (2.0**-52, 1e-6, 1e-4, 1e-3, 0.01, 0.99, 0.999, 1 - 1e-4, 1 - 1e-6, 1.0)
 _WITH_PROFILE = (*_ENDS, *(i / 20 for i in range(1, 20)))
-_WITHOUT = (*_ENDS, 0.0003, 0.003, 0.997, 0.9997, *(i / 100 for i in range(1, 100)))
+_WITHOUT = (
+    *_ENDS,
+    *(scale * i / 40 for scale in (0.001, 0.01) for i in range(4, 40, 2)),  # where few are positive, scores are small
+    *(i / 400 for i in range(4, 40)),
+    *(round(1 - i / 400, 4) for i in range(4, 40, 2)),
+    *(i / 100 for i in range(1, 100)),
+)
 
 
 def outcome_shape(

@@ -62,9 +62,9 @@ def calibration_error(curve: list[Reliability], confidence: float = 0.95) -> tup
     n = sum(each.n for each in curve)
     value = sum(each.n * abs(each.share - each.score) for each in curve) / n
     z = quantile(confidence)
-    # a bin whose rows all agree still has noise: one row of each kind is added, in the ratio of the scores
-    shares = [(each.share * each.n + each.score) / (each.n + 1) for each in curve]
-    noise = [each.n / n * math.sqrt(p * (1 - p) / each.n) for each, p in zip(curve, shares, strict=True)]
+    # the share of few rows says little of its noise: that of a calibrated bin is the least assumed
+    shares = [max(each.share * (1 - each.share), each.score * (1 - each.score)) for each in curve]
+    noise = [each.n / n * math.sqrt(spread / each.n) for each, spread in zip(curve, shares, strict=True)]
     squares = sum(each * each for each in noise)
     most = math.sqrt(2 / math.pi) * sum(noise) + z * math.sqrt((1 - 2 / math.pi) * squares)
     return value, max(0.0, value - most), min(1.0, value + z * math.sqrt(squares))

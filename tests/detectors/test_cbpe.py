@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pyarrow import csv
 from sklearn.isotonic import IsotonicRegression
 
 from driftbus.detectors.cbpe import estimate
@@ -140,6 +144,12 @@ def test_decisions_that_no_threshold_explains_are_not_estimated() -> None:
     assert set(found) == {"auc", "average_precision", "prevalence", "log_loss", "brier"}
 
 
+def test_metrics_of_true_positives_need_some() -> None:
+    few = in_profile(PROFILE.columns[0], SCORE[SCORE < 0.1][:1_000])
+    assert {"precision", "recall", "f1"} & set(estimate(SHAPE, REFERENCE, few)) == set()
+    assert "accuracy" in estimate(SHAPE, REFERENCE, few)
+
+
 def test_of_several_classes_accuracy_alone_follows_from_the_top_score() -> None:
     shape = outcome_shape(PROFILE, PerformanceConfig(kind="multiclass", classes=["a", "b", "c"]))
     truth = np.where(LABEL == 1, 0, 1)
@@ -180,3 +190,27 @@ def test_nothing_follows_from_nothing() -> None:
         estimate(SHAPE, empty[1:], window)
     values = replace(SHAPE, kind="regression", probability=False)
     assert estimate(values, np.zeros(values.pairs, np.int64), window) == {}
+
+
+def test_car_loans_are_estimated_as_their_labels_then_say() -> None:
+    """Before the change at row 25,000 nine windows of ten at least are within the bounds."""
+    data = files("driftbus.stream.demo") / "data"
+    reference, analysis, target = (
+        csv.read_csv(pa.BufferReader(gzip.decompress((data / f"car_loan_{name}.csv.gz").read_bytes())))
+        for name in ("reference", "analysis", "analysis_target")
+    )
+    score, guess = (np.asarray(reference[name].to_numpy(), np.float64) for name in ("y_pred_proba", "y_pred"))
+    profile = build_profile("m", "predictions", {"y_pred_proba": NumericData(score, role="score")})
+    shape = outcome_shape(profile, PerformanceConfig(), predicted=True)
+    known = counted(shape, score, reference["repaid"].to_numpy(), guess)
+    rows = [np.asarray(analysis[name].to_numpy(), np.float64) for name in ("y_pred_proba", "y_pred")]
+    labels = np.asarray(target["repaid"].to_numpy(), np.float64)
+    for size in (1_000, 2_500):
+        inside: dict[str, list[bool]] = {"auc": [], "accuracy": []}
+        for begin in range(0, 25_000, size):
+            scores, guesses, label = (each[begin : begin + size] for each in (*rows, labels))
+            realised = metrics(shape, counted(shape, scores, label, guesses))
+            found = estimate(shape, known, in_profile(profile.columns[0], scores))
+            for name, hits in inside.items():
+                hits.append(found[name].low <= realised[name].value <= found[name].high)
+        assert min(np.mean(hits) for hits in inside.values()) >= 0.9, inside
