@@ -6,42 +6,25 @@ noaa_weather.csv.gz and abrupt_insects.zip. Rows are in stream order; a pane is 
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import sys
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.datafiles import Table, read_csv, read_zip
 from driftbus.detectors.group import GroupDetector, Settings
 from driftbus.detectors.profile import ColumnProfile, Profile
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
 from driftbus.detectors.verdict import Transition
 from driftbus.schemas.config import DetectionConfig
 
-Table = dict[str, list[str]]
 DRIFTING = ("car_value", "loan_length", "salary_range", "repaid_loan_on_prev_car", "y_pred_proba")
 CONTROLS = ("debt_to_income_ratio", "driver_tenure", "size_of_downpayment")
 CATEGORICAL = ("salary_range", "repaid_loan_on_prev_car", "size_of_downpayment")
 SPLITS = 20
 ROLES = {"y_pred_proba": "score", "y_pred": "prediction"}
-
-
-def read_csv(path: Path) -> Table:
-    with gzip.open(path, "rt", newline="") as file:
-        rows = csv.reader(file)
-        names = next(rows)
-        return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-
-
-def read_zip(path: Path) -> Table:
-    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as file:
-        columns = zip(*csv.reader(io.TextIOWrapper(file)), strict=True)
-        return {f"f{i}": list(column) for i, column in enumerate(columns)}
 
 
 def data_of(name: str, values: Sequence[str]) -> NumericData | CategoryData:

@@ -5,19 +5,14 @@ Needed are the files named below; the row order is the stream's order.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.datafiles import Table, read_csv, read_zip
 from benchmarks.detection.streams import Values
-
-Table = dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +57,6 @@ class RealSet:
             changes=(),
             drifting=(),
         )
-
-
-def read_csv(path: Path) -> Table:
-    """A gzipped CSV file with a header."""
-    with gzip.open(path, "rt", newline="") as file:
-        rows = csv.reader(file)
-        names = next(rows)
-        return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-
-
-def read_zip(path: Path) -> Table:
-    """The first file of an archive, CSV without a header: columns f0, f1, ..."""
-    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as file:
-        columns = zip(*csv.reader(io.TextIOWrapper(file)), strict=True)
-        return {f"f{i}": list(column) for i, column in enumerate(columns)}
 
 
 def car_loan(folder: Path) -> RealSet:
