@@ -19,7 +19,7 @@ from driftbus.stream.join.blobs import Blobs
 from driftbus.stream.join.joiner import Joiner, Waiting, add_to
 from driftbus.stream.join.outcomeplan import OutcomePlan
 from driftbus.stream.join.ranges import Derived, OpenRange, cut
-from driftbus.stream.join.rows import NEVER, event_times, valid_times, words_of
+from driftbus.stream.join.rows import NEVER, clock_of, event_times, valid_times, words_of
 from driftbus.stream.join.store import JoinStore
 from driftbus.stream.summarise import Output, ShardPart
 
@@ -176,7 +176,7 @@ class OutcomeMachine:
         skip = int(np.searchsorted(offsets, side.position))
         if skip == offsets.size:
             return
-        clock = np.maximum.accumulate(np.maximum(timestamps, side.clock))
+        clock = clock_of(timestamps, side.clock)
         for joiner in self._joiners:
             if joiner.plan.topic == topic:
                 fed = good & (offsets >= side.position) if skip else good
@@ -222,7 +222,7 @@ class OutcomeMachine:
         skip = int(np.searchsorted(offsets, self.position))
         if skip == offsets.size:
             return Output()
-        clock = np.maximum.accumulate(np.maximum(timestamps, self._fed_clock))
+        clock = clock_of(timestamps, self._fed_clock)
         times = event_times(self.plan.labels, block, timestamps)
         usable = good & valid_times(times, timestamps, self.plan.future_ms) & (offsets >= self.position)
         taken = np.flatnonzero(usable)

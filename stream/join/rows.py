@@ -28,6 +28,11 @@ def words_of(join: JoinPlan) -> int:
     return CODES + (2 + len(fields.segments)) // 2
 
 
+def clock_of(timestamps: NDArray[np.int64], before: int) -> NDArray[np.int64]:
+    """int64[n], greatest Kafka timestamp up to and including each record; `before` that of all earlier ones."""
+    return np.maximum.accumulate(np.maximum(timestamps, before))
+
+
 def event_times(projection: Projection, block: Block, timestamps: NDArray[np.int64]) -> NDArray[np.int64]:
     """int64[n], event time in milliseconds: the mapped field, or the Kafka timestamp."""
     return block.time_ms if projection.time else np.where(timestamps >= 0, timestamps, MISSING_TIME)

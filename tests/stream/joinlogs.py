@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from driftbus.detectors.profile import Profile
 from driftbus.detectors.reference import NumericData, build_profile
 from driftbus.schemas.columns import MISSING_TIME, NULL, PRESENT, Block, Projection
 from driftbus.schemas.config import Config
-from driftbus.schemas.hashing import hash_bytes
+from driftbus.schemas.hashing import hash_bytes, second_hashes
 from driftbus.stream.join.outcomeplan import SEGMENTS, OutcomePlan
 from driftbus.stream.plan import Plans, build_plans
 
@@ -62,6 +63,12 @@ class Rules:
     log_time: bool = True
     sample: float = 1.0
     shards: int = 1
+
+
+@cache
+def plans_by(rules: Rules) -> Plans:
+    """The plans of rules, made once."""
+    return plans_of(rules)
 
 
 def plans_of(rules: Rules, **monitor: Any) -> Plans:
@@ -214,8 +221,6 @@ def derive(plan: OutcomePlan, plog: list[Prediction], llog: list[Label]) -> list
 
 
 def kept(join: Any, id_: str) -> bool:
-    from driftbus.schemas.hashing import second_hashes
-
     raw = id_.encode()
     text = np.frombuffer(raw + bytes(16), np.uint8)
     return int(second_hashes(text, np.zeros(1, np.int64), np.array([len(raw)], np.int32))[0]) < join.threshold
@@ -297,7 +302,3 @@ def random_logs(r: random.Random, mode: str, most: int = 14) -> tuple[list[Predi
         for off, at in walk(some(most), 0.4)
     ]  # fmt: skip
     return predictions, labels
-
-
-def with_id(label: Label, id_: str) -> Label:
-    return replace(label, id=id_)
