@@ -32,14 +32,14 @@ class LmdbBlobs:
         try:
             # no read-ahead: searches jump
             self._env = lmdb.open(
-                str(folder), map_size=max(_FIRST_BYTES, 2 * self.bytes), sync=sync, metasync=sync, readahead=False
+                str(folder), map_size=max(_FIRST_BYTES, 2 * self.size), sync=sync, metasync=sync, readahead=False
             )
         except lmdb.Error as error:
             raise StateError(f"{folder} can't be read ({error}): delete it, it is rebuilt from the topics") from error
         self._read = self._env.begin(buffers=True)
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Size of the file."""
         return self._file.stat().st_size if self._file.exists() else 0
 

@@ -229,7 +229,10 @@ class JoinStore:
             data = self._blobs.get(name)
             assert data is not None
             words = LABEL_WORDS if kind == _LABELS else self._words[key[0]]
-            run = self._cache[name] = np.frombuffer(data, np.uint64).reshape(-1, words)
+            run = np.frombuffer(data, np.uint64).reshape(-1, words)
+            if not run.flags.aligned:  # small values lie between others
+                run = run.copy()
+            self._cache[name] = run
         return run
 
     def _search(

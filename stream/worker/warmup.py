@@ -70,15 +70,21 @@ def warm_up() -> float:
         "kafka": {"bootstrap": "none:1"},
         "monitors": {
             "warmup": {
-                "predictions": {"topic": "warmup", "time": "time", "id": "c", "version": "version", "text": ["note"]},
+                "predictions": {
+                    "topic": "warmup", "time": "time", "id": "c", "score": "y", "version": "version", "text": ["note"],
+                },
+                "labels": {"topic": "labels", "time": "time", "id": "c", "label": "version"},
                 "segments": ["c"],
                 "pane": "1s",
             }
         },
         "limits": {"lateness": "0s"},
-    }
-    plans = build_plans(Config.model_validate(document), {("warmup", "predictions"): profile}, {"warmup": 2})
+    }  # fmt: skip
+    labels = build_profile("warmup", "labels", {"version": CategoryData(np.array(["1", "2"] * 500, object))})
+    profiles = {("warmup", "predictions"): profile, ("warmup", "labels"): labels}
+    plans = build_plans(Config.model_validate(document), profiles, {"warmup": 2, "labels": 2})
     driver, decoder = Driver(plans), BatchDecoder(plans.topics["warmup"].projection, _Resolver())
+    label_decoder = BatchDecoder(plans.topics["labels"].projection, _Resolver())
     for half in range(2):
         first = half * _PANES * _ROWS
         values = [_record(rng, first + i, drifted=half == 1) for i in range(_PANES * _ROWS)]
@@ -86,12 +92,24 @@ def warm_up() -> float:
         offsets = np.arange(first, first + len(values) + 1, dtype=np.int64)
         for partition in range(2):  # the panes of both are merged
             driver.feed("warmup", partition, decoded.block, offsets, np.full(offsets.size, -1, np.int64), decoded.good)
+        _warm_up_join(driver, label_decoder, values[:100], 100 * half)
     driver.rest([("warmup", 0), ("warmup", 1)])
     driver.finish()
     took = time.monotonic() - begun
     if took > _SLOW_S:
         LOG.info("kernels compiled in %.0f s; they are cached for the next start", took)
     return took
+
+
+def _warm_up_join(driver: Driver, decoder: BatchDecoder, values: list[bytes], first: int) -> None:
+    """Labels for some of the predictions, with what was stored before and without."""
+    decoded = decoder.decode([*values], lambda _: ())
+    offsets = np.arange(first, first + len(values), dtype=np.int64)
+    driver.feed("labels", 0, decoded.block, offsets, offsets, decoded.good)
+    driver.rest([("warmup", 0)])
+    join = driver.joins["labels", 0]
+    for _ in range(2):
+        join.persist(join.commit_offset)
 
 
 def _record(rng: np.random.Generator, i: int, *, drifted: bool) -> bytes:

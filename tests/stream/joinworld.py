@@ -7,7 +7,7 @@ is computed from the two whole logs, and one range never has two contents.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from driftbus.schemas.codec import decode_part, encode_part
@@ -121,7 +121,7 @@ class JoinWorld:
             return
         match what:
             case "time":
-                self.now += r % 5
+                self.now += r % (5 if r % 7 else 40)
             case "predictions":
                 self.read_predictions(worker, 1 + r % 6)
             case "labels":
@@ -325,6 +325,9 @@ def random_schedule(seed: int, faults: frozenset[str] | None = None, mode: str |
         shards=r.randint(1, 2),
     )
     predictions, labels = random_logs(r, mode)
+    if r.random() < 0.3:  # labels come when the horizon of some predictions ends
+        late = rules.horizon + r.randint(-12, 6)
+        labels = [replace(y, at=y.at + late, kts=y.kts + late, et=y.et + late) for y in labels]
     actions = tuple((r.choice(KINDS), r.choice([0, 0, 0, 1, 2]), r.getrandbits(16)) for _ in range(r.randint(20, 220)))
     return Schedule(rules, mode, skew, faults, tuple(predictions), tuple(labels), actions)
 

@@ -19,7 +19,8 @@ from driftbus.stream.join.machine import OutcomeMachine
 from driftbus.stream.join.store import JoinStore
 
 from . import joinworld
-from .joinworld import FAULTS, JoinWorld, bytes_of, checked, other_actions, random_schedule
+from .joinlogs import Label, Prediction, Rules
+from .joinworld import FAULTS, JoinWorld, Schedule, bytes_of, checked, other_actions, random_schedule
 
 SCHEDULES = int(os.environ.get("DRIFTBUS_SCHEDULES", "300"))
 
@@ -260,11 +261,11 @@ END = joinworld.END
 RULES: tuple[Patch, ...] = (
     naive, read_ahead, raw_timestamps, last_record, oldest_segment, horizon_is_what_is_stored, evicted_by_predictions,
     evicted_by_labels_in_memory, persisted_before_acknowledged, labels_without_position,
-    corrections_see_what_is_written, zombies_share_a_store, rebuilt_too_short, rebuilt_without_labels,
+    corrections_see_what_is_written, zombies_share_a_store, rebuilt_without_labels,
     rebuilt_without_the_wait, predictions_clock_lost, labels_clock_lost, no_grace, silence_judged_after_the_fetch,
     undecodable_labels_have_no_time, clock_before_a_boundary_is_that_of_the_last_label,
 )  # fmt: skip
-RARE = {rebuilt_without_the_wait: 350, rebuilt_too_short: 0}
+RARE = {rebuilt_without_the_wait: 350}
 """Where rules are first noticed that seldom matter: schedules before it need not be tried each time."""
 
 
@@ -279,3 +280,19 @@ def test_every_rule_is_needed(rule: Patch, monkeypatch: pytest.MonkeyPatch) -> N
         except (AssertionError, StateError, IndexError, KeyError):
             return
     pytest.fail("no schedule noticed")
+
+
+def test_a_rebuild_begins_with_a_whole_segment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too rare for chance: a label in the last moments of the horizon, right after a lost disk."""
+    rules = Rules(horizon=80, range_records=1)
+    predictions = (Prediction(0, 2, 2, "a", 0.9, "1", "PT", 2), Prediction(1, 120, 120, "b", 0.9, "1", "PT", 120))
+    labels = (Label(0, 10, 10, "c", "1", 10), Label(1, 85, 85, "a", "1", 85), Label(2, 86, 86, "a", "0", 86))
+    wait = [("time", 0, 39 * 7 + 35)] * 40
+    steps = [("labels", 0, 1), ("predictions", 0, 5), ("send", 0, 3), ("send", 0, 3), ("commit", 0, 0)]
+    actions = (*wait, *steps, ("zombie", 0, 1), *steps)
+    schedule = Schedule(rules, "append", 0, FAULTS - {"gap", "reorder"}, predictions, labels, actions)
+    world = checked(schedule)
+    assert world.notes["rebuilt"] == 1
+    rebuilt_too_short(monkeypatch)
+    with pytest.raises(AssertionError):
+        checked(schedule)
