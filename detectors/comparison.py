@@ -111,12 +111,10 @@ class Comparison:
         Args:
             champion, challenger: int64[cells] of the pair table, None: no labels in this pane.
         """
-        rows = [0, 0]
+        found = self._split(champion, challenger)
         for side, pairs in ((_OLD, champion), (_NEW, challenger)):
             if pairs is not None:
                 self._block[side] += pairs
-                rows[side] = self._measure.rows(pairs)
-        found = self._split(rows[_NEW], rows[_OLD])
         if all(self._measure.least(side) >= LEAST_ROWS[self._measure.method] for side in self._block):
             self._close()
             found += self._judge()
@@ -170,7 +168,7 @@ class Comparison:
         measure = self._measure
         if isinstance(measure, Means):
             self._add_means(measure)
-        elif measure.ready(self._known[_OLD]) and measure.ready(self._known[_NEW]):
+        else:
             self._add_linear(measure)
         self._known += self._block
         self._block[:] = 0
@@ -188,15 +186,22 @@ class Comparison:
         self._weight += weight
 
     def _add_linear(self, measure: Linear) -> None:
-        steps = [measure.step(known, block) for known, block in zip(self._known, self._block, strict=True)]
-        weight = min(step.n for step in steps)
-        variance = weight * weight * sum(step.variance / step.n for step in steps)
+        """The variance of a row is that of all rows so far: a block's own is small just when few of the rare large
+        values are in it, and so is its mean."""
+        around = [measure.around(known) for known in self._known]
+        if around[_OLD] is None or around[_NEW] is None:
+            return
+        means, squares, rows = [0.0, 0.0], [0.0, 0.0], [0, 0]
+        for side, contribution in enumerate(around):
+            assert contribution is not None
+            now, all_ = contribution(self._block[side]), contribution(self._known[side] + self._block[side])
+            means[side], squares[side], rows[side] = now.mean, all_.variance, now.n
+        weight = min(rows)
+        variance = sum(square * weight / n for square, n in zip(squares, rows, strict=True))
         if self._rho == 0:
-            before = [measure.step(known, known) for known in self._known]
-            per_label = sum(step.variance * weight / step_now.n for step, step_now in zip(before, steps, strict=True))
-            self._rho = tuned_at(max(per_label * TUNED_LABELS, 1e-300), self._rules.alpha)
-        self._sum += weight * (steps[_NEW].mean - steps[_OLD].mean)
-        self._variance += variance
+            self._rho = tuned_at(max(variance * TUNED_LABELS, 1e-300), self._rules.alpha)
+        self._sum += weight * (means[_NEW] - means[_OLD])
+        self._variance += weight * variance
         self._weight += weight
 
     def _judge(self) -> list[Verdict]:
@@ -224,10 +229,11 @@ class Comparison:
             return log_evidence(total, self._variance, self._rho) > log(2 / alpha)
         return total > normal_boundary(self._variance, alpha, self._rho)
 
-    def _split(self, challenger: int, champion: int) -> list[Verdict]:
+    def _split(self, champion: Int | None, challenger: Int | None) -> list[Verdict]:
         if self._shares is None:
             return []
-        change = self._shares.update(challenger, champion)
+        old, new = (0 if pairs is None else self._measure.rows(pairs) for pairs in (champion, challenger))
+        change = self._shares.update(new, old)
         if change == "mismatch":
             return [Verdict("mismatch")]
         return [Verdict("resolved", "mismatch")] if change else []

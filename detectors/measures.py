@@ -12,6 +12,7 @@ robust estimation, JASA 69 (1974).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -29,8 +30,9 @@ Int = NDArray[np.int64]
 
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "mae", "rmse"})
 
-EXTREMES = 50
-"""A linear metric is used once its influence rests on at least so many rows."""
+LEAST_KNOWN, EXTREMES = 500, 50
+"""A metric that bounds hold for only approximately is used once so many rows are known, and once its influence rests
+on at least so many of them."""
 
 UNCOMPARED = {
     "bias": ("it has no better side", "mae or rmse"),
@@ -59,6 +61,9 @@ class Sample:
     n: int
     mean: float
     variance: float
+
+
+Contribution = Callable[[Int], Sample]
 
 
 @dataclass(frozen=True)
@@ -123,25 +128,23 @@ class Linear(_Base):
 
     method: ClassVar[Literal["asymptotic"]] = "asymptotic"
 
-    def step(self, known: Int, pairs: Int) -> Sample:
-        """Contributions of the rows of a table, linear around what is known; their mean estimates the metric."""
-        if self.metric in _MOMENTS:
-            return _moments(self.shape, pairs, self.metric)
-        if self.metric == "rmse":
-            return _root(_squares(self.shape, known).mean, _squares(self.shape, pairs))
-        at = influence(self.shape, self.metric, known)
-        assert at is not None, "asked before `ready`"
-        return Sample(*at.contribution(pairs))
+    def around(self, known: Int) -> Contribution | None:
+        """Contributions of rows, linear around what is known; None while that is too little.
 
-    def ready(self, known: Int) -> bool:
-        """Whether what is known is enough to be linear around."""
+        Their mean over the rows of a table estimates the metric.
+        """
+        n = self.least(known)
+        if n < LEAST_KNOWN:
+            return None
         if self.metric in _MOMENTS:
-            return _moments(self.shape, known, self.metric).n >= EXTREMES
+            return lambda pairs: _moments(self.shape, pairs, self.metric)
         if self.metric == "rmse":
-            squares = _squares(self.shape, known)
-            return squares.n >= EXTREMES and squares.mean > 0
+            mean = _squares(self.shape, known).mean
+            return (lambda pairs: _root(mean, _squares(self.shape, pairs))) if mean > 0 else None
         at = influence(self.shape, self.metric, known)
-        return at is not None and at.effective(known) >= EXTREMES
+        if at is None or at.effective(known) < EXTREMES:
+            return None
+        return lambda pairs: Sample(*at.contribution(pairs))
 
     def least(self, pairs: Int) -> int:
         """Rows that the metric is made of."""

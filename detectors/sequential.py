@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from math import exp, inf, log, log1p, sqrt
 
-from scipy.special import betaln, digamma, gammainc, gammaln, polygamma
+from scipy.special import betaln, digamma, gammainc, gammaln, zeta
 
 _STEPS = 60
 _SHARE_WEIGHT = 1_000.0
@@ -84,7 +84,7 @@ def squares_ahead(n: int, mean: float, variance: float, known: float, expected: 
         expected: mean of that.
     """
     near = float(digamma(known + n) - digamma(known))
-    nearer = float(polygamma(1, known) - polygamma(1, known + n))
+    nearer = float(zeta(2, known) - zeta(2, known + n))  # zeta(2, x) is the trigamma function
     around = (n + 2 * known) * near - n - known * (n + known) * nearer + 2 * (n - known * near)
     spread = variance * (n + around / (n - 1)) if n > 1 else 0.0
     return spread + (known * (expected - mean)) ** 2 * nearer
