@@ -28,6 +28,7 @@ _ORDER = (
     "demo",
     "replay",
     "backtest",
+    "gate",
     "init",
     "check",
     "profile",
