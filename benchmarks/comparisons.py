@@ -26,8 +26,8 @@ Int = NDArray[np.int64]
 Float = NDArray[np.float64]
 
 PICTURE = Path(__file__).parents[1] / "docs/img/comparisons_power.svg"
-PANES = [50] * 60 + [500] * 60
-"""Labels of both versions together in each pane: it is looked 120 times, and 33,000 labels come."""
+PANES = [50] * 30 + [1_000] * 30
+"""Labels of both versions together in each pane: it is looked 60 times, and 31,500 labels come."""
 
 _SEED = 20_260_701
 _ATOMS = 300
@@ -150,35 +150,32 @@ SCENARIOS = (
     Scenario("each version swings by itself", mood=_swinging, common=False),
 )
 METRICS = (
-    ("binary", ("accuracy", "precision", "recall", "balanced_accuracy", "brier", "f1", "auc", "average_precision",
-                "log_loss")),
-    ("multiclass", ("accuracy", "f1")),
-    ("regression", ("mae", "rmse", "label_mean")),
-)  # fmt: skip
+    ("binary", ("accuracy", "auc", "log_loss", "recall")),
+    ("regression", ("mae", "label_mean")),
+    ("multiclass", ("f1",)),
+)
 ALPHAS = (0.01, 0.05, 0.1)
-THRICE = (("binary", "accuracy"), ("binary", "auc"))
+THRICE = (("binary", "accuracy"),)
 """What is tried at every alpha."""
 
 
 def wrong(runs: int) -> Iterator[str]:
-    """Share of runs in which equal versions were ever told apart, a line for each metric."""
-    yield "| outcomes | metric | method | alpha | " + " | ".join(s.name for s in SCENARIOS) + " |"
-    yield "|---" * (4 + len(SCENARIOS)) + "|"
+    """Share of runs in which equal versions were ever told apart, a line for each metric, alpha and way of labels."""
+    yield "| labels come | outcomes | metric | method | alpha | runs with a verdict |"
+    yield "|---|---|---|---|---|---|"
     for kind, metrics in METRICS:
         rows = population(kind)
-        cases = [(m, a) for m in metrics for a in (ALPHAS if (kind, m) in THRICE else (0.05,))]
-        found = {case: [0] * len(SCENARIOS) for case in cases}
-        for k, scenario in enumerate(SCENARIOS):
-            for number in range(runs):
-                champion, challenger = scenario.run(rows, number)
-                for metric, alpha in cases:
-                    comparison = Comparison(measure_of(rows.shape, metric), Rules(alpha=alpha))
-                    pairs = zip(champion, challenger, strict=True)
-                    found[metric, alpha][k] += any(comparison.update(*pair) for pair in pairs)
-        for metric, alpha in cases:
-            told = " | ".join(f"{100 * n / runs:.2f} %" for n in found[metric, alpha])
-            method = measure_of(rows.shape, metric).method
-            yield f"| {kind} | `{metric}` | {method} | {alpha} | {told} |"
+        for metric in metrics:
+            for scenario in SCENARIOS if metric == "accuracy" else SCENARIOS[:3]:
+                for alpha in ALPHAS if (kind, metric) in THRICE else (0.05,):
+                    found = sum(_told_apart(scenario, rows, metric, alpha, number) for number in range(runs))
+                    method = measure_of(rows.shape, metric).method
+                    yield f"| {scenario.name} | {kind} | `{metric}` | {method} | {alpha} | {100 * found / runs:.2f} % |"
+
+
+def _told_apart(scenario: Scenario, rows: Population, metric: str, alpha: float, number: int) -> bool:
+    comparison = Comparison(measure_of(rows.shape, metric), Rules(alpha=alpha))
+    return any(comparison.update(*pair) for pair in zip(*scenario.run(rows, number), strict=True))
 
 
 BASES, DIFFERENCES = (0.05, 0.2, 0.9), (0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05)

@@ -13,7 +13,7 @@ the hard ones; only the counts of each are known, and the interval is wider than
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbus.detectors.measures import Linear, Means, Measure
+from driftbus.detectors.measures import Linear, Means, Measure, Sample
 from driftbus.detectors.sequential import (
     boundary,
     log_evidence,
@@ -115,8 +115,19 @@ class Comparison:
         for side, pairs in ((_OLD, champion), (_NEW, challenger)):
             if pairs is not None:
                 self._block[side] += pairs
-        if all(self._measure.least(side) >= LEAST_ROWS[self._measure.method] for side in self._block):
-            self._close()
+        measure, least = self._measure, LEAST_ROWS[self._measure.method]
+        if isinstance(measure, Means):
+            samples = [measure.samples(side) for side in self._block]
+            full = all(sample.n >= least for side in samples for sample in side)
+            if full:
+                self._add_means(measure, samples)
+        else:
+            full = all(measure.least(side) >= least for side in self._block)
+            if full:
+                self._add_linear(measure)
+        if full:
+            self._known += self._block
+            self._block[:] = 0
             found += self._judge()
         return found
 
@@ -164,17 +175,8 @@ class Comparison:
         if self._shares is not None:
             self._shares.restore(state["shares"])
 
-    def _close(self) -> None:
-        measure = self._measure
-        if isinstance(measure, Means):
-            self._add_means(measure)
-        else:
-            self._add_linear(measure)
-        self._known += self._block
-        self._block[:] = 0
-
-    def _add_means(self, measure: Means) -> None:
-        now, before = [measure.samples(b) for b in self._block], [measure.samples(k) for k in self._known]
+    def _add_means(self, measure: Means, now: Sequence[Sequence[Sample]]) -> None:
+        before = [measure.samples(known) for known in self._known]
         weight = min(sample.n for side in now for sample in side)
         for side, sign in ((_OLD, -1.0), (_NEW, 1.0)):
             for sample, known in zip(now[side], before[side], strict=True):

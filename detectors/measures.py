@@ -117,10 +117,6 @@ class Means(_Base):
             "balanced_accuracy": (recall, specificity),
         }[self.metric]
 
-    def least(self, pairs: Int) -> int:
-        """Values of the smallest sample."""
-        return min(sample.n for sample in self.samples(pairs))
-
 
 @dataclass(frozen=True)
 class Linear(_Base):
