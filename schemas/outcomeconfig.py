@@ -77,3 +77,4 @@ class ComparisonConfig(Model):
     share: float | None = Field(
         default=None, gt=0, lt=1, description="share of the traffic that the challenger should get; checked"
     )
+    shadow: bool = Field(default=False, description="the challenger scores the champion's rows too, under the same ids")

@@ -175,8 +175,11 @@ class Joiner:
         oldest = chunk.clock[label] // self.plan.segment_ms - SEGMENTS
         contradicted = int(np.count_nonzero(oldest < self.low)) if self._low_claimed else 0
         matches = self._match(said, chunk.clock, label)
+        joined = self._joined(said, chunk, matches)
+        if self.plan.shadow:
+            return joined, contradicted
         orphan = np.setdiff1d(label, matches.label, assume_unique=True)
-        return [self._orphans(orphan), *self._joined(said, chunk, matches)], contradicted
+        return [self._orphans(orphan), *joined], contradicted
 
     def group(self, number: int) -> Group:
         """The group of a number in `Derived`."""

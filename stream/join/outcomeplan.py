@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from driftbus.detectors.outcomes import OutcomeShape
 from driftbus.detectors.outcomeshape import outcome_shape
@@ -38,6 +38,7 @@ class Fields:
         where: (path, text that it must have).
         label: the outcome (labels only).
         made: when the prediction was made (labels that carry it).
+        unless: (path, text) that it must not have.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Fields:
     where: tuple[tuple[str, str], ...]
     label: str = ""
     made: str = ""
+    unless: tuple[tuple[str, str], ...] = ()
 
     def strings(self) -> list[str]:
         """Paths that are read as text."""
@@ -78,6 +80,8 @@ class JoinPlan:
         sample: share of the ids that are kept.
         cohort_ms: length of a cohort.
         future_ms: a prediction whose event time is this far beyond its Kafka timestamp is refused.
+        shadow: whether it is of a version that scores what others score too; labels without a prediction of such
+            a version are no orphans.
     """
 
     monitor: str
@@ -93,6 +97,7 @@ class JoinPlan:
     sample: float
     cohort_ms: int
     future_ms: int
+    shadow: bool = False
 
     @property
     def threshold(self) -> int:
@@ -250,6 +255,24 @@ def build_outcomes(
     }
 
 
+def _shadows(name: str, monitor: MonitorConfig, fields: Fields | None) -> list[Fields | None]:
+    """The predictions of all versions but those in shadow, then those of each in shadow.
+
+    A label finds one prediction of its id in each: so several versions can have scored it.
+    """
+    versions = list(dict.fromkeys(c.challenger for c in monitor.comparisons if c.shadow))
+    if not versions or fields is None:
+        return [fields]
+    if not fields.version:
+        raise ConfigError(
+            "versions in shadow are told apart by their version",
+            key=f"monitors.{name}.predictions.version",
+            fix="say which field holds it",
+        )
+    others = replace(fields, unless=tuple((fields.version, version) for version in versions))
+    return [others, *(replace(fields, where=(*fields.where, (fields.version, v))) for v in versions)]
+
+
 def _path(stream: StreamConfig, name: str) -> str:
     """Where the field of that name stands in the records of a topic."""
     return next((path for path, renamed in stream.rename.items() if renamed == name), name)
@@ -291,14 +314,14 @@ def _outcome_plan(
             _, numbers, strings = sides.setdefault(stream.topic, ((name, "predictions"), [], []))
             numbers += [path for path in theirs.numbers(shape) if path not in numbers]
             strings += [path for path in theirs.strings() if path not in strings]
-        join = monitor.join
-        joins.append(
+        join, shadows = monitor.join, _shadows(name, monitor, theirs)
+        joins += [
             JoinPlan(
                 monitor=name,
                 shard=shard_of(name, shards),
                 shape=shape,
                 labels=own,
-                predictions=theirs,
+                predictions=side,
                 topic=stream.topic if theirs is not None and stream is not None else "",
                 names=tuple(monitor.segments),
                 segment_ms=-(-join.horizon // SEGMENTS),
@@ -307,8 +330,10 @@ def _outcome_plan(
                 sample=join.sample,
                 cohort_ms=monitor.performance.cohort,
                 future_ms=config.limits.future,
+                shadow=number > 0,
             )
-        )
+            for number, side in enumerate(shadows)
+        ]
     sources = {}
     for of, (key, numbers, strings) in sides.items():
         side = config.monitors[key[0]].predictions

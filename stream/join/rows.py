@@ -78,6 +78,7 @@ class Reader:
         self._id, self._version, self._class = text(fields.id), text(fields.version), text(fields.prediction)
         self._segments = [text(path) for path in fields.segments]
         self._where = [(text(path), wanted) for path, wanted in fields.where]
+        self._unless = [(text(path), unwanted) for path, unwanted in fields.unless]
         self._score, self._made = number(fields.score), number(fields.made)
         self._label = text(fields.label)
         self._label_number = number(fields.label) if fields.label and join.shape.kind == "regression" else -1
@@ -86,6 +87,8 @@ class Reader:
         """bool[n], the records that are the monitor's."""
         for row, wanted in self._where:
             good = good & matching(block, row, wanted)
+        for row, unwanted in self._unless:
+            good = good & ~matching(block, row, unwanted)
         return good
 
     def labels(self, block: Block, good: NDArray[np.bool_]) -> Labels:

@@ -171,3 +171,31 @@ def test_the_driver_feeds_both_logs(monkeypatch: pytest.MonkeyPatch) -> None:
         outcomes = [part for part in told if part.source.epoch == plan.epoch and part.kind == "final"]
         want = ranges_of(plan, derive(plan, plog, llog))
         assert [said(plan, part).cells for part in outcomes] == [one.cells for one in want]
+
+
+def test_versions_in_shadow_find_the_same_labels() -> None:
+    """Each version has its own first prediction of an id; a label without one of the shadow's is no orphan."""
+    comparisons = [{"champion": "1", "challenger": v, "shadow": True} for v in ("2", "3")]
+    rules = Rules(horizon=800)
+    plain, plan = (plans_of(rules, comparisons=c).outcomes[LABELS] for c in ([], comparisons))
+    assert plain.epoch != plan.epoch
+    assert [join.shadow for join in plan.joins] == [False, True, True]
+    plog = [
+        Prediction(i, i, i, id_, 0.9, version, "PT", i)
+        for i, (id_, version) in enumerate([("a", "1"), ("a", "2"), ("a", "2"), ("b", "1"), ("b", "3"), ("c", "2")])
+    ]
+    llog = [y(0, 20, id_="a"), y(1, 21, id_="b"), y(2, 22, id_="c"), y(3, 23, id_="d")]
+    machine = OutcomeMachine(plan, 0, MemoryBlobs(), base=0, position=0)
+    machine.feed_predictions(PREDICTIONS, *prediction_block(plan.predictions[PREDICTIONS].projection, plog))
+    machine.feed_labels(*label_block(plan.labels, llog))
+    machine.predictions_end(PREDICTIONS, NEVER)
+    shape, found = plan.joins[0].shape, {"first": {}, "orphan": {}}
+    for _, part in [*machine.advance().parts, *machine.finish()]:
+        for entry in part.entries:
+            if not entry.group.segment:
+                counts, version = vector_of(entry, shape.size), entry.group.version
+                first, orphan = int(shape.table("score", counts[shape.first]).sum()), int(counts[shape.orphan])
+                for name, n in (("first", first), ("orphan", orphan)):
+                    if n:
+                        found[name][version] = found[name].get(version, 0) + n
+    assert found == {"first": {"1": 2, "2": 2, "3": 1}, "orphan": {"": 2}}
