@@ -142,9 +142,20 @@ class Encoded:
             head, tail = buffer.getvalue().split(marker, 1)
             self._cut.append((frame(by_id(1), head) if framed else head, tail))
 
-    def values(self, first: int, n: int) -> list[bytes]:
-        """Records first to first + n of an endless stream at `EVENTS_PER_S`."""
+    def values(self, first: int, n: int, *, own_ids: bool = False) -> list[bytes]:
+        """Records first to first + n of an endless stream at `EVENTS_PER_S`.
+
+        Without a frame each can have an id of its own, its number; otherwise ids come again with the rows.
+        """
         cut, size = self._cut, len(self._cut)
+        if own_ids:
+            return [
+                b"\x20%016x" % i
+                + cut[i % size][0][17:]
+                + _zigzag(START_MS + i * 1000 // EVENTS_PER_S)
+                + cut[i % size][1]
+                for i in range(first, first + n)
+            ]
         return [
             cut[i % size][0] + _zigzag(START_MS + i * 1000 // EVENTS_PER_S) + cut[i % size][1]
             for i in range(first, first + n)

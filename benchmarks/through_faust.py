@@ -15,9 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -71,14 +72,16 @@ class Stage:
         save_profile(events.profile(data), self.folder / "profile.json")
         self.topic = self.broker.create_topic("predictions", PARTITIONS)
         encoded = events.Encoded(data, framed=False)
-        records = (
-            {"value": value, "partition": (first + i) % PARTITIONS}
-            for first in range(0, count, 10_000)
-            for i, value in enumerate(encoded.values(first, min(10_000, count - first)))
-        )
         self.broker.produce(
-            self.topic, records, {"linger.ms": 20, "batch.size": 262_144, "queue.buffering.max.messages": 300_000}
+            self.topic,
+            self._records(encoded, count),
+            {"linger.ms": 20, "batch.size": 262_144, "queue.buffering.max.messages": 300_000},
         )
+
+    def _records(self, encoded: events.Encoded, count: int) -> Iterator[dict[str, Any]]:
+        for first in range(0, count, 10_000):
+            for i, value in enumerate(encoded.values(first, min(10_000, count - first)), first):
+                yield {"value": value, "partition": i % PARTITIONS}
 
     def close(self) -> None:
         self.broker.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,18 @@ class Block:
             return None
         start = int(self.text_start[column, row])
         return self.text[start : start + int(self.text_length[column, row])].tobytes().decode()
+
+    def rows_from(self, first: int) -> Block:
+        """The block without its first rows."""
+
+        def cut(cells: Any) -> Any:
+            return np.ascontiguousarray(cells[..., first:])
+
+        return Block(
+            self.n - first, cut(self.time_ms), cut(self.numeric), cut(self.numeric_status), self.text,
+            cut(self.text_start), cut(self.text_length), cut(self.text_hash), cut(self.text_status),
+            None if self.writer is None else cut(self.writer), self.writers,
+        )  # fmt: skip
 
 
 MISSING_TIME = np.iinfo(np.int64).min

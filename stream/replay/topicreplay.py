@@ -114,7 +114,7 @@ class TopicReplay:
             }
             slowest = min(clocks.values(), default=0)
             found |= {part for part, clock in clocks.items() if clock > slowest + SKEW_PANES and clock >= 0}
-        return found
+        return found | {part for part, join in replay.driver.joins.items() if not join.wants_labels}
 
 
 def prepare(config: Config, monitor: str, begin: Point | None, end: Point | None) -> TopicReplay:

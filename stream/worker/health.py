@@ -36,6 +36,7 @@ class Status:
         committed_at: last commit, None before the first.
         commit_due_at: since when offsets wait for a commit that does not succeed, None when none do.
         waiting: partitions that wait for something outside, with what for.
+        rebuilding: joins whose store is being made again, and how far that is.
         learning: whose profile is being learned before it begins, and how far that is; "" if none.
     """
 
@@ -49,6 +50,7 @@ class Status:
     committed_at: float | None = None
     commit_due_at: float | None = None
     waiting: tuple[str, ...] = ()
+    rebuilding: tuple[str, ...] = ()
     learning: str = ""
 
 
@@ -78,6 +80,7 @@ def ready(status: Status, now: float) -> Answer:
         brokers=status.brokers_at is not None and now - status.brokers_at < STALE_S,
         committing=status.commit_due_at is None or now - status.commit_due_at < COMMIT_S,
         not_waiting=not status.waiting,
+        not_rebuilding=not status.rebuilding,
         not_learning=not status.learning,
     )
 
@@ -100,6 +103,7 @@ def _answer(status: Status, now: float, **checks: bool) -> Answer:
             "last_broker_answer_s": ago(status.brokers_at),
             "event_loop_s": ago(status.at),
             "waiting": list(status.waiting),
+            "rebuilding": list(status.rebuilding),
             "learning": status.learning,
             "failure": status.failure,
         },

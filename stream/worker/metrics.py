@@ -105,6 +105,27 @@ class Metrics:
             "monitor",
             "stream",
         )
+        self.labels = counter(
+            "labels",
+            "Labels joined: first of a prediction, revised, duplicate, orphan. Repeated after a crash.",
+            "monitor",
+            "result",
+        )
+        place = ("topic", "partition")
+        self.join_predictions = gauge("join_predictions", "Predictions that wait for labels.", *place)
+        self.join_remembered = gauge("join_remembered_labels", "Predictions whose label is known.", *place)
+        self.join_waiting = gauge("join_waiting_labels", "Labels that wait for predictions.", *place)
+        self.join_bytes = gauge("join_store_bytes", "Disk that a join takes.", *place)
+        self.join_rebuilt = gauge(
+            "join_rebuilt_ratio", "Share of a lost store that is made again; 1 when it is.", *place
+        )
+        self.join_lag = gauge("join_lag", "Predictions that a join has still to read.", *place)
+        self.join_delay = gauge(
+            "join_delay_seconds", "Wall clock minus that of the predictions that were read.", *place
+        )
+        self.join_contradictions = counter(
+            "join_contradictions", "Predictions that came after labels had been resolved without them.", "topic"
+        )
         self.repartitioned = counter("repartitioned", "Labels written to a topic keyed by their id.", "topic")
         self.waiting = gauge("waiting_partitions", "Partitions that wait for something outside.", "topic")
 
@@ -143,6 +164,15 @@ class Metrics:
     def forget_partition(self, topic: str, partition: int) -> None:
         """A source partition is read elsewhere now."""
         self.lag.remove_by_labels({"topic": topic, "partition": str(partition)})
+
+    def forget_join(self, topic: str, partition: int) -> None:
+        """A label partition is joined elsewhere now."""
+        gauges = (
+            self.join_predictions, self.join_remembered, self.join_waiting, self.join_bytes, self.join_rebuilt,
+            self.join_lag, self.join_delay,
+        )  # fmt: skip
+        for gauge in gauges:
+            gauge.remove_by_labels({"topic": topic, "partition": str(partition)})
 
     def forget_topic(self, topic: str) -> None:
         """No partition of a source topic is read here any more: its gauges go, its counters stay."""

@@ -19,7 +19,7 @@ from faust.types import TP
 
 from driftbus.schemas.config import KafkaConfig
 from driftbus.schemas.errors import StateError
-from driftbus.stream.transport.batch import partition_of
+from driftbus.stream.transport.batch import Batch, partition_of
 from driftbus.stream.transport.properties import is_transient, means_nothing_without_a_group
 
 LOG = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _FULL_S = 0.01
 class Listener(Protocol):
     """What the reader tells the event loop. All of it is called on the loop."""
 
-    def records(self, tp: TP, number: int, messages: list[Message]) -> None:
+    def records(self, tp: TP, number: int, batch: Batch) -> None:
         """The next records of a partition, read since `PredictionReader.open` gave that number."""
 
     def end(self, tp: TP, number: int, offset: int) -> None:
@@ -152,7 +152,7 @@ class PredictionReader(threading.Thread):
 
     def _send(self, tp: TP, number: int | None, records: list[Message]) -> None:
         if records and number is not None:
-            self._tell(self._listener.records, tp, number, records)
+            self._tell(self._listener.records, tp, number, Batch(tp, number, records))
 
     def _on_error(self, tp: TP, number: int | None, message: Message, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:

@@ -43,14 +43,15 @@ class Probe:
         self.ends: dict[TP, int] = {}
         self.answered_at: float | None = None
 
-    async def ask(self, tps: Iterable[TP]) -> None:
-        """Ask once; brokers that don't answer are no error here."""
+    async def ask(self, tps: Iterable[TP]) -> bool:
+        """Ask once; whether there was an answer. Brokers that don't answer are no error here."""
         try:
             ends = await asyncio.to_thread(self._ask, set(tps))
         except (KafkaException, TimeoutError) as error:
             LOG.warning("the brokers don't answer: %r", error)
-            return
+            return False
         self.ends, self.answered_at = ends, time.monotonic()
+        return True
 
     def _ask(self, tps: set[TP]) -> dict[TP, int]:
         if not tps:

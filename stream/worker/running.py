@@ -116,6 +116,10 @@ async def _drain(worker: Worker) -> int:
     except Exception as error:  # noqa: BLE001 - the exit code says it; what is not committed is read again
         LOG.error("not drained within %g s: %r; what is not committed will be read again", DRAIN_S, error)
         drained = False
+    try:
+        await asyncio.wait_for(worker.outcomes.close(), DRAIN_S / 2)
+    except Exception as error:  # noqa: BLE001 - what is not stored is read again
+        LOG.warning("what waits for labels is not stored up to date: %r", error)
     left = worker.outbox.close(timeout_s=0.0 if worker.poisoned else 5.0)
     if worker.poisoned:
         return UNREACHABLE if isinstance(worker.poisoned, Unavailable) else CRASHED

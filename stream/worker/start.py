@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from confluent_kafka.admin import AdminClient
 
@@ -22,6 +23,7 @@ from driftbus.stream.worker.learning import learn_from_topic
 from driftbus.stream.worker.profiles import Key, find_profiles, publish_once
 from driftbus.stream.worker.publish import register_outputs
 from driftbus.stream.worker.repartition_agent import Target, targets_of
+from driftbus.stream.worker.storefolder import require_writable
 from driftbus.stream.worker.topics import admin_client, label_copies, require_topics
 
 LOG = logging.getLogger(__name__)
@@ -76,7 +78,10 @@ def prepare(
         profiles[monitor, stream] = _learned(config, monitor, stream, counts, stopped, learning)
     warn_of_lacking(config, profiles, counts)
     require_copartitioned(config, counts, resolvers)
-    return Prepared(build_plans(config, profiles, counts), resolvers, schema_ids, admin, targets_of(config, counts))
+    plans = build_plans(config, profiles, counts)
+    if plans.outcomes:
+        require_writable(Path(config.run.store))
+    return Prepared(plans, resolvers, schema_ids, admin, targets_of(config, counts))
 
 
 def open_resolvers(config: Config, registry: Registry | None) -> dict[str, Resolver]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 from faust.types import TP
 
 from driftbus.schemas.config import Config
@@ -24,6 +25,8 @@ from driftbus.stream.transport.poller import Committed
 from driftbus.stream.worker.deadletter import dead_letter, send_dead_letters
 from driftbus.stream.worker.metrics import Metrics
 from driftbus.stream.worker.outbox import Outbox
+from driftbus.stream.worker.outcome_agent import OutcomeAgent
+from driftbus.stream.worker.outcome_task import Records
 from driftbus.stream.worker.patience import Patience
 from driftbus.stream.worker.publish import Publisher
 from driftbus.stream.worker.sourcestate import Place, Start, commit_of
@@ -35,6 +38,7 @@ class SourceTask:
 
     Attributes:
         machine: its open range.
+        start: how it was taken up.
         decoder: its own: the batches that wait are decoded beside those of other partitions.
         heard: `time.monotonic` of its last batch.
         shown: position of the last preview.
@@ -42,6 +46,7 @@ class SourceTask:
     """
 
     machine: Summariser
+    start: Start
     decoder: BatchDecoder
     queue: Patience
     heard: float = field(default_factory=time.monotonic)
@@ -55,6 +60,7 @@ class SummariseAgent:
         config: limits and intervals.
         plans: source topic → plan.
         resolvers: source topic → where its schemas come from.
+        outcomes: joins, which are fed from the same records.
         outbox, publish: where parts and dead letters go.
         lock: shared with everything that makes outputs or a checkpoint.
         hold: stops (True) or goes on with (False) the delivery of one partition.
@@ -68,6 +74,7 @@ class SummariseAgent:
         plans: Mapping[str, TopicPlan],
         resolvers: Mapping[str, Resolver],
         *,
+        outcomes: OutcomeAgent,
         outbox: Outbox,
         publish: Publisher,
         lock: asyncio.Lock,
@@ -76,7 +83,7 @@ class SummariseAgent:
         metrics: Metrics,
     ) -> None:
         self._config, self._plans, self._resolvers = config, plans, resolvers
-        self._outbox, self._publish, self._lock = outbox, publish, lock
+        self._outcomes, self._outbox, self._publish, self._lock = outcomes, outbox, publish, lock
         self._hold, self._fail, self._metrics = hold, fail, metrics
         self.sources: dict[TP, SourceTask] = {}
 
@@ -91,7 +98,7 @@ class SummariseAgent:
         machine = Summariser(plan, tp.partition, base=start.base, position=start.position)
         decoder = BatchDecoder(plan.projection, self._resolvers[tp.topic], max_bytes=self._config.limits.record_bytes)
         queue = Patience(tp, self._step, self._hold, self._fail, self._metrics.waiting)
-        self.sources[tp] = SourceTask(machine, decoder, queue)
+        self.sources[tp] = SourceTask(machine, start, decoder, queue)
 
     async def handle(self, batch: Batch) -> None:
         """The next batch of a partition."""
@@ -102,18 +109,27 @@ class SummariseAgent:
         source = self.sources[tp]
         with self._metrics.decode.time():
             decoded = await asyncio.to_thread(source.decoder.decode, records.values, records.headers_of)
+        begin = source.machine.position
+        skip = int(np.searchsorted(records.offsets, begin))  # a join may begin before the summariser
+        new = decoded.block.rows_from(skip) if skip else decoded.block
         async with self._lock:
             if self.sources.get(tp) is not source:
                 return
             with self._metrics.step.labels("summarise").time():
                 output = await asyncio.to_thread(
-                    source.machine.feed, decoded.block, records.offsets, records.timestamps, decoded.good
+                    source.machine.feed, new, records.offsets[skip:], records.timestamps[skip:], decoded.good[skip:]
                 )
-            rejected = sorted([*decoded.bad, *output.rejected])
+            unreadable = [bad for bad in decoded.bad if bad[0] >= skip]
+            uncounted = [(row + skip, reason, message) for row, reason, message in output.rejected]
+            rejected = sorted([*unreadable, *uncounted])
             await self._refuse(records, rejected)
             await self._publish.parts(output.parts)
         source.heard = time.monotonic()
-        self._count(tp, len(batch) - len(rejected), batch.size)
+        self._count(tp, len(batch) - skip - len(rejected), batch.size)
+        columns = source.machine.plan.projection
+        for_joins = Records(decoded.block, records.offsets, records.timestamps, decoded.good, columns, batch.size)
+        self._outcomes.offer_labels(tp, for_joins)
+        self._outcomes.offer_predictions(tp, begin, for_joins)
 
     async def _refuse(self, records: RecordBatch, rejected: Iterable[tuple[int, str, str]]) -> None:
         letters = [dead_letter(records, row, reason, message) for row, reason, message in rejected]
@@ -127,11 +143,14 @@ class SummariseAgent:
 
     def commits(self) -> dict[TP, Committed]:
         """What may be committed once everything queued so far is acknowledged. Call it under the lock."""
-        return {
-            tp: commit_of(Place(source.machine.plan.epoch, source.machine.base, offset))
-            for tp, source in self.sources.items()
-            if (offset := source.machine.commit_offset) is not None
-        }
+        found = {}
+        for tp, source in self.sources.items():
+            machine, beside = source.machine, self._outcomes.place(tp)
+            if machine.commit_offset is not None or self._outcomes.moved(tp):
+                offset = source.start.position if machine.commit_offset is None else machine.commit_offset
+                own = Place(machine.plan.epoch, machine.base, offset)
+                found[tp] = commit_of(own) if beside is None else commit_of(own, beside)
+        return found
 
     async def preview(self) -> None:
         """Show the open ranges that have grown since they were last shown."""
@@ -157,6 +176,7 @@ class SummariseAgent:
                 if self.sources.get(tp) is source:
                     await self._show(source)  # first, so that its open range counts
                     await self._publish.parts(source.machine.force())
+            await self._outcomes.force(tp)
 
     async def _show(self, source: SourceTask) -> None:
         source.shown = source.machine.position

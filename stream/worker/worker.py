@@ -7,6 +7,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from confluent_kafka import TopicPartition
 from faust.types import TP
@@ -18,10 +19,11 @@ from driftbus.stream.worker.health import Health, Status
 from driftbus.stream.worker.judge_agent import JudgeAgent
 from driftbus.stream.worker.metrics import Metrics
 from driftbus.stream.worker.outbox import Outbox, producer_properties
+from driftbus.stream.worker.outcome_agent import OutcomeAgent
 from driftbus.stream.worker.probe import Probe
 from driftbus.stream.worker.publish import Publisher
 from driftbus.stream.worker.repartition_agent import RepartitionAgent
-from driftbus.stream.worker.sourcestate import Place, commit_of, start_of
+from driftbus.stream.worker.sourcestate import Place, Start, commit_of, start_of
 from driftbus.stream.worker.start import Prepared
 from driftbus.stream.worker.summarise_agent import SummariseAgent
 
@@ -54,20 +56,32 @@ class Worker(BusApp):
         self._probe = Probe(ready.admin)
         self._lock = asyncio.Lock()
         self._last: dict[TP, Committed] = {}
+        self._held: set[tuple[TP, str]] = set()
         self._committed_at: float | None = None
         self._commit_due_at: float | None = None
         self._beside: list[asyncio.Task[None]] = []
         self.outbox = Outbox(producer_properties(config.kafka, f"{config.app}-outbox"), self.poison)
         publish = Publisher(config, self.outbox, ready.schema_ids)
         plans = ready.plans
+        self.outcomes = OutcomeAgent(
+            config,
+            plans.outcomes,
+            ready.resolvers,
+            publish=publish,
+            lock=self._lock,
+            hold=partial(self._hold, "join"),
+            fail=self.poison,
+            metrics=metrics,
+        )
         self.summarising = SummariseAgent(
             config,
             plans.topics,
             ready.resolvers,
+            outcomes=self.outcomes,
             outbox=self.outbox,
             publish=publish,
             lock=self._lock,
-            hold=self._hold,
+            hold=partial(self._hold, "outside"),
             fail=self.poison,
             metrics=metrics,
         )
@@ -77,7 +91,7 @@ class Worker(BusApp):
             ready.resolvers,
             outbox=self.outbox,
             lock=self._lock,
-            hold=self._hold,
+            hold=partial(self._hold, "outside"),
             fail=self.poison,
             metrics=metrics,
         )
@@ -89,13 +103,16 @@ class Worker(BusApp):
             self.consume("repartition", ready.targets, self.repartitioning.handle)
         self.consume("judge", [config.topics.summaries], self.judging.handle)
 
-    def _hold(self, tp: TP, held: bool) -> None:
-        self.delivery.poller.hold(tp, held)
+    def _hold(self, why: str, tp: TP, held: bool) -> None:
+        """Stop delivery of a partition while there is any reason to."""
+        (self._held.add if held else self._held.discard)((tp, why))
+        self.delivery.poller.hold(tp, any(other == tp for other, _ in self._held))
 
     # Partitions come and go.
 
     async def restore(self, new: Starts) -> Mapping[TP, int]:
         positions: dict[TP, int] = {}
+        joins: dict[TP, Start] = {}
         for tp, committed in new.items():
             if tp.topic == self._settings.topics.summaries:
                 positions[tp] = await self.judging.take(tp, *await self._log_bounds(tp))
@@ -103,12 +120,23 @@ class Worker(BusApp):
             if tp.topic in self._targets:
                 self.repartitioning.take(tp, committed)
                 continue
-            plan = self._plans.topics[tp.topic]
+            plan, outcomes = self._plans.topics[tp.topic], self._plans.outcomes.get(tp.topic)
             start = start_of(committed, plan.epoch)
-            if start.announce:
-                LOG.info("%s[%d]: epoch %s begins at offset %d", tp.topic, tp.partition, plan.epoch, start.base)
-                await self.delivery.commit_now(tp, commit_of(Place(plan.epoch, start.base, start.position)))
+            starts, places = [start], [Place(plan.epoch, start.base, start.position)]
+            if outcomes is not None:
+                joins[tp] = start_of(committed, outcomes.epoch, 1)
+                starts.append(joins[tp])
+                places.append(Place(outcomes.epoch, joins[tp].base, joins[tp].position))
+            if any(one.announce for one in starts):
+                told = ", ".join(f"{place.epoch} at offset {place.base}" for place in places)
+                LOG.info("%s[%d]: epoch begins at offset %d (%s)", *tp, start.base, told)
+                await self.delivery.commit_now(tp, commit_of(*places))
             self.summarising.take(tp, start)
+        for tp, position in (await self.outcomes.take(joins)).items():
+            begin, committed = min(position, self.summarising.position(tp) or 0), new[tp]
+            if committed is not None and begin != committed.offset:
+                positions[tp] = begin
+        self.outcomes.find_predictions(self.summarising.position)
         LOG.info("took up %d partitions", len(new))
         return positions
 
@@ -121,6 +149,9 @@ class Worker(BusApp):
     async def forget(self, tps: set[TP]) -> None:
         for tp in tps:
             self._last.pop(tp, None)
+            self._held = {(other, why) for other, why in self._held if other != tp}
+            if tp in self.outcomes.owned:
+                await self.outcomes.forget(tp)
             if tp in self.judging.judges:
                 self.judging.forget(tp)
             elif tp in self.summarising.sources:
@@ -128,14 +159,17 @@ class Worker(BusApp):
             elif tp in self.repartitioning.tasks:
                 self.repartitioning.forget(tp)
 
+        self.outcomes.find_predictions(self.summarising.position)
+
     async def checkpoint(self, assignment: set[TP]) -> Plan:
         async with self._lock:
-            ticket = self.outbox.cut()
+            ticket, marks = self.outbox.cut(), self.outcomes.marks()
             plan = self.summarising.commits() | self.judging.commits() | self.repartitioning.commits()
         plan = {tp: committed for tp, committed in plan.items() if self._last.get(tp) != committed}
         if plan and self._commit_due_at is None:
             self._commit_due_at = time.monotonic()
         await self.outbox.acked(ticket)
+        self.outcomes.acknowledged(marks)
         return plan
 
     def committed(self, plan: Plan) -> None:
@@ -153,6 +187,7 @@ class Worker(BusApp):
             (PROBE_S, self._ask_brokers),
             (PROBE_S, self.judging.show),
             (STATUS_S, self._write_status),
+            (STATUS_S, lambda: self.outcomes.show(self._probe.ends)),
         ]
         self._beside = [asyncio.create_task(self._every(seconds, step)) for seconds, step in timers]
 
@@ -172,6 +207,7 @@ class Worker(BusApp):
 
     async def _show_open_ranges(self) -> None:
         await self.summarising.preview()
+        await self.outcomes.preview()
         await self.summarising.force_silent(self._caught_up)
 
     def _caught_up(self, tp: TP) -> bool:
@@ -181,7 +217,9 @@ class Worker(BusApp):
         return fresh and end is not None and self._probe.ends.get(tp, end + 1) <= end
 
     async def _ask_brokers(self) -> None:
-        await self._probe.ask(self.delivery.assignment())
+        at_ms = time.time_ns() // 1_000_000
+        if await self._probe.ask(self.delivery.assignment() | set(self.outcomes.partitions())):
+            self.outcomes.see_ends(self._probe.ends, at_ms, self.delivery.caught_up)
         for tp in [*self.summarising.sources, *self.repartitioning.tasks]:
             if (lag := self._lag(tp)) is not None:
                 self.metrics.lag.labels(*tp).set(lag)
@@ -206,5 +244,6 @@ class Worker(BusApp):
             lag=None if None in lags else sum(lag for lag in lags if lag is not None),
             committed_at=self._committed_at,
             commit_due_at=self._commit_due_at,
-            waiting=self.summarising.waits() + self.repartitioning.waits(),
+            waiting=self.summarising.waits() + self.repartitioning.waits() + self.outcomes.waits(),
+            rebuilding=self.outcomes.rebuilds(),
         )

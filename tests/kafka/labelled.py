@@ -16,10 +16,20 @@ from typing import Any
 
 import fastavro
 import numpy as np
+from confluent_kafka import Message
 
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
+from driftbus.schemas.avscfiles import AvscFiles
+from driftbus.schemas.codec import decode_message, encode_part
 from driftbus.schemas.config import Config
+from driftbus.schemas.decode.batch import BatchDecoder
+from driftbus.schemas.events import SummaryPart
 from driftbus.schemas.partitioning import Partitioner, partitions_of_keys
+from driftbus.stream.join.blobs import MemoryBlobs
+from driftbus.stream.join.machine import OutcomeMachine
+from driftbus.stream.join.rows import NEVER
+from driftbus.stream.plan import Plans, build_plans
+from driftbus.stream.summarise import ShardPart
 from driftbus.stream.worker.profiles import publish_profile
 from driftbus.stream.worker.topics import create_topics
 from harness.broker import Broker
@@ -44,6 +54,9 @@ LABEL: dict[str, Any] = {
     "name": "Outcome",
     "fields": [{"name": "id", "type": "string"}, {"name": "defaulted", "type": "string"}],
 }
+Range = tuple[int, int]
+"""(partition, first offset)."""
+
 Record = dict[str, Any]
 """Arguments of `Broker.produce`."""
 
@@ -191,6 +204,57 @@ class Labelled:
 
     def wait_ready(self, worker: Child, timeout_s: float = 90.0) -> None:
         worker.wait_until(lambda: self.get(worker, "/readyz")[0] == 200, timeout_s, "driftbus run")
+
+    def plans(self) -> Plans:
+        """What the worker counts by."""
+        profiles = {(profile.monitor, profile.stream): profile for profile in self.profiles}
+        return build_plans(self.config, profiles, {self.predicted: PARTITIONS, self.labelled: PARTITIONS})
+
+    def parts(self) -> list[SummaryPart]:
+        """Final parts of outcomes that stand on the summaries topic, each range once."""
+        read = [decode_message(message.value() or b"") for message in self.kafka.read(self.config.topics.summaries)]
+        parts = [part for part in read if isinstance(part, SummaryPart)]
+        epoch = self.plans().outcomes[self.labelled].epoch
+        found: dict[Range, SummaryPart] = {}
+        for part in parts:
+            if part.kind == "final" and part.source.epoch == epoch:
+                known = found.setdefault((part.source.partition, part.a), part)
+                assert known == part, f"one range, two contents:\n{known}\n{part}\n{self.said()}"
+        return list(found.values())
+
+    def published(self) -> dict[Range, bytes]:
+        """The bytes of those parts."""
+        return {(part.source.partition, part.a): encode_part(part) for part in self.parts()}
+
+    def expected(self) -> dict[Range, bytes]:
+        """The same, as the join of the two logs gives them when nothing disturbs it."""
+        plans = self.plans()
+        plan = plans.outcomes[self.labelled]
+        files = {self.predicted: "scored.avsc", self.labelled: "outcome.avsc"}
+        projections = {self.predicted: plan.predictions[self.predicted].projection, self.labelled: plan.labels}
+        logs: dict[tuple[str, int], list[Message]] = {}
+        for topic in files:
+            for message in self.kafka.read(topic):
+                logs.setdefault((topic, message.partition() or 0), []).append(message)
+        found: dict[Range, bytes] = {}
+        for partition in range(PARTITIONS):
+            machine = OutcomeMachine(plan, partition, MemoryBlobs(), base=0, position=0)
+            parts: list[ShardPart] = []
+            for topic, file in files.items():
+                messages = logs.get((topic, partition), [])
+                if not messages:
+                    continue
+                decoder = BatchDecoder(projections[topic], AvscFiles(self.home / file))
+                decoded = decoder.decode([m.value() for m in messages])
+                offsets = np.array([m.offset() for m in messages], np.int64)
+                times = np.array([m.timestamp()[1] for m in messages], np.int64)
+                if topic == self.predicted:
+                    machine.feed_predictions(topic, decoded.block, offsets, times, decoded.good)
+                    machine.predictions_end(topic, NEVER)
+                else:
+                    parts += machine.feed_labels(decoded.block, offsets, times, decoded.good).parts
+            found |= {(part.source.partition, part.a): encode_part(part) for _, part in parts if part.kind == "final"}
+        return found
 
     def said(self) -> str:
         """The ends of all workers' logs."""
