@@ -199,7 +199,6 @@ def performance_json(report: PerformanceReport) -> dict[str, Any]:
         "coverage": _number(report.coverage),
         "lag_ms": report.lag_ms,
         "corrected": report.corrected,
-        "orphans": report.orphans,
         "duplicates": report.duplicates,
         "metrics": {metric.name: _metric(metric) for metric in report.metrics},
         "reference_labels": report.reference_labels,

@@ -58,6 +58,11 @@ class PerformanceConfig(Model):
         default=0.5, ge=0, le=1, description="share of a cohort's predictions that need a label before it is judged"
     )
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the bounds on each metric")
+    margin: float = Field(
+        default=0.005,
+        ge=0,
+        description="how far the bounds of a metric and of its reference must lie apart, as a share of the reference",
+    )
     limits: dict[Metric, Limit] = Field(default_factory=dict, description="metric: {min: ...} or {max: ...}")
     detectors: tuple[ErrorDetector, ...] = Field(default=("adwin",), description="which detectors look at errors")
     gap: float | None = Field(

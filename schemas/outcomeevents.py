@@ -80,7 +80,7 @@ class PerformanceReport:
         coverage: share of the predictions that have a label, 0 to 1; None when predictions aren't counted.
         lag_ms: median time from prediction to label, None when it is not known.
         corrected: labels that were replaced by another value.
-        orphans, duplicates: labels without a prediction, and repetitions.
+        duplicates: labels that repeated what was known.
         metrics: all that are defined for the kind of model.
         reference_labels: labels behind the reference, 0 without one.
         worst_segment: segment with the worst bound of the leading metric, "" without segments.
@@ -103,7 +103,6 @@ class PerformanceReport:
     coverage: float | None
     lag_ms: int | None
     corrected: int
-    orphans: int
     duplicates: int
     metrics: tuple[MetricValue, ...]
     reference_labels: int

@@ -248,7 +248,8 @@ class Incidents:
     def __init__(self, plan: MonitorPlan) -> None:
         names = sorted(stream.stream for stream in plan.streams)
         prompt = [name for name in names if name != "labels"]
-        self._lanes = [Lane(plan, group) for group in (prompt, [n for n in names if n == "labels"]) if group]
+        late = [name for name in names if name == "labels"] + ([] if plan.outcomes is None else ["labelled", "cohorts"])
+        self._lanes = [Lane(plan, group) for group in (prompt, late) if group]
 
     def queue(self, stream: Sealed, tick: int, events: Sequence[DriftEvent], facts: Sequence[Fact]) -> None:
         """What a stream decided at a pane, and what it knew then."""

@@ -7,7 +7,7 @@ sealed output is a pure function of that prefix. docs/protocol.md has the rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,10 +19,11 @@ from driftbus.stream.chain import Chain, Late
 from driftbus.stream.facts import Fact, Facts
 from driftbus.stream.groups import GroupJudge, GroupPane, add_entry
 from driftbus.stream.incidents import Incidents
+from driftbus.stream.outcomes.judge import OutcomeJudge
 from driftbus.stream.plan import MonitorPlan, Plans, StreamPlan
 from driftbus.stream.schemas import SchemaJudge
 from driftbus.stream.state import pack_state, unpack_state
-from driftbus.stream.triggers import PolicyClock
+from driftbus.stream.triggers import PolicyClock, Sealed
 
 Message = SummaryPart | ManualRetrain
 Decided = Published
@@ -71,6 +72,7 @@ class StreamJudge:
         self.versions: set[str] = set()  # of the pane that was judged last, so it is no state
         self._facts = Facts(plan, stream)
         self.observer: Observer | None = None
+        self.listener: Callable[[int, Mapping[Group, GroupPane]], None] | None = None
         self._schemas = SchemaJudge(plan, stream, self.topic)
 
     def learn(self, part: SummaryPart) -> None:
@@ -116,6 +118,8 @@ class StreamJudge:
                 rows.setdefault(group, [0, 0])[0] += content.rows
             if self.chain.forced:
                 self._used[tick] = rows
+            if self.listener is not None:
+                self.listener(tick, settled)
             yield tick, *self._judge(tick, settled)
         self.sealed = frontier
         horizon = self.chain.expired_before()
@@ -241,12 +245,18 @@ class MonitorJudge:
         self.streams = [StreamJudge(plan, stream) for stream in sorted(plan.streams, key=lambda s: s.stream)]
         self.policy = PolicyClock(plan)
         self.incidents = Incidents(plan)
+        self.outcomes = None if plan.outcomes is None else OutcomeJudge(plan, plan.outcomes)
+        for stream in self.streams:
+            if stream.name == "predictions" and self.outcomes is not None:
+                stream.listener = self.outcomes.predicted
         self.foreign = 0
 
     def begin_anywhere(self) -> None:
         """Begin with the first ranges that come: the summaries before them were deleted."""
         for stream in self.streams:
             stream.chain.begin_anywhere()
+        if self.outcomes is not None:
+            self.outcomes.chain.begin_anywhere()
 
     def apply(self, offset: int, message: Message) -> list[Decided]:
         """One message of the summaries partition; what is already inside the state is passed over."""
@@ -272,20 +282,49 @@ class MonitorJudge:
 
     def _take_outcomes(self, part: SummaryPart) -> list[Decided]:
         """A part of the outcomes: counts of labels beside what was predicted, in a chain of their own."""
-        return []
+        assert self.outcomes is not None
+        for settled in self.outcomes.chain.take(part):
+            self.outcomes.settle(settled)
+        return self._advance()
 
     def _advance(self) -> list[Decided]:
         decided: list[Decided] = []
         for stream in self.streams:
             for tick, events, facts in stream.seal():
+                if self.outcomes is not None:
+                    self.outcomes.noticed(tick, events)
+                    expected, reports = self.outcomes.before_labels()
+                    events = [*events, *expected]
+                    decided += reports
                 decided += events
                 self.policy.queue(stream, tick, events, stream.versions)
                 self.incidents.queue(stream, tick, events, facts)
+        decided += self._judge_outcomes()
+        clocks = self._clocks()
         return [
             *decided,
-            *self.incidents.advance(self.streams),
-            *self.policy.advance(self.streams, self.incidents.homes),
+            *self.incidents.advance(clocks),
+            *self.policy.advance(clocks, self.incidents.homes),
         ]
+
+    def _judge_outcomes(self) -> list[Decided]:
+        """What labels say of predictions, as far as both are sealed."""
+        if self.outcomes is None:
+            return []
+        decided: list[Decided] = []
+        clocks = {clock.name: clock for clock in self._clocks()}
+        prompt = [stream.sealed for stream in self.streams if stream.name != "labels"]
+        for told in self.outcomes.advance(min(prompt, default=None)):
+            decided += [*told.events, *told.others]
+            self.policy.queue_outcomes(told.tick, told.news)
+            self.incidents.queue(clocks[told.path], told.tick, told.events, [])
+        return decided
+
+    def _clocks(self) -> list[Sealed]:
+        """All that says how far it has sealed."""
+        if self.outcomes is None:
+            return list(self.streams)
+        return [*self.streams, self.outcomes.panes, self.outcomes.cohorts, self.outcomes]
 
     def snapshot(self) -> bytes:
         """Everything that this monitor's future depends on, with the offset it belongs to."""
@@ -298,6 +337,7 @@ class MonitorJudge:
                 "streams": [[s.topic, s.state()] for s in self.streams],
                 "policy": self.policy.state(),
                 "incidents": self.incidents.state(),
+                "outcomes": None if self.outcomes is None else self.outcomes.state(),
             }
         )
 
@@ -321,6 +361,8 @@ class MonitorJudge:
             stream.restore(saved)
         self.policy.restore(state["policy"])
         self.incidents.restore(state["incidents"])
+        if self.outcomes is not None:
+            self.outcomes.restore(state["outcomes"])
         return True
 
 

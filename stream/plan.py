@@ -262,6 +262,7 @@ def build_plans(
                 monitor.detection.max_groups,
                 monitor.learn.segment_rows if monitor.segments else None,
                 sorted(p.counting for p in plans.values()),
+                *([] if source is None else [_outcome_identity(monitor, source)]),
             ]
         )
         monitors[name] = MonitorPlan(
@@ -283,6 +284,11 @@ def build_plans(
             ),
         )
     return Plans(topics, monitors, outcomes, count)
+
+
+def _outcome_identity(monitor: MonitorConfig, source: OutcomeSource) -> list[object]:
+    """What verdicts on outcomes depend on besides the log."""
+    return [source.fingerprint, monitor.performance.model_dump(mode="json"), monitor.join.horizon]
 
 
 def _outcome_paths(monitor: MonitorConfig, stream: str, profile: Profile | None) -> tuple[list[str], list[str]]:

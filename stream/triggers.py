@@ -25,8 +25,10 @@ _LATE_STREAMS = frozenset({"labels", OUTCOMES})
 class Sealed(Protocol):
     """A stream as far as policies are concerned."""
 
-    name: str
-    sealed: int
+    @property
+    def name(self) -> str: ...
+    @property
+    def sealed(self) -> int: ...
 
 
 class PolicyClock:
@@ -268,7 +270,8 @@ def _range(r: OffsetRange) -> list[Any]:
 
 def _counts(event: DriftEvent) -> bool:
     """Whether policies look at it: all rows only, and a column that moves again is not a new drift."""
-    return not event.segment and (event.column != "" or event.aspect == "schema") and event.status != "changed"
+    about = event.stream != OUTCOMES and (event.column != "" or event.aspect == "schema")
+    return about and not event.segment and event.status != "changed"
 
 
 def _change(event: DriftEvent) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -16,6 +16,7 @@ from driftbus.stream.cli._replaying import events_to, explain_steps, progress, s
 from driftbus.stream.cli._report import file_facts, file_ruler, writable, write_page
 from driftbus.stream.files.filetimes import when
 from driftbus.stream.files.survey import Wishes
+from driftbus.stream.replay.filelabels import LabelWishes
 from driftbus.stream.replay.filereplay import EVERY_MS, FileReplay, prepare
 from driftbus.stream.replay.tracks import Tracks
 from driftbus.stream.replay.words import plain
@@ -36,6 +37,7 @@ class FileArguments:
     out: Path | None
     html: Path | None
     fail_on_drift: bool
+    labels: LabelWishes = field(default_factory=LabelWishes)
 
 
 def run(arguments: FileArguments) -> int | None:
@@ -50,6 +52,7 @@ def run(arguments: FileArguments) -> int | None:
         segments=a.segments,
         config=a.config,
         monitor=a.monitor,
+        labels=a.labels,
     )
     if a.html is not None:
         writable(a.html)

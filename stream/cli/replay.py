@@ -31,6 +31,9 @@ _DURATION = Duration()
 @click.option("--score", default="", metavar="COLUMN", help="The model's score.")
 @click.option("--prediction", default="", metavar="COLUMN", help="The predicted class or value.")
 @click.option("--label", default="", metavar="COLUMN", help="The outcome.")
+@click.option("--labels", "labels_path", type=_FILE, help="File with the labels, by --id.  [default: DATA]")
+@click.option("--label-time", default="", metavar="COLUMN", help="When each label came.")
+@click.option("--label-delay", default="", metavar="7d|5000rows", help="Instead: how long after its prediction.")
 @click.option("--segment", "segments", multiple=True, metavar="COLUMN", help="Watch its values apart. Repeatable.")
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave it out. Repeatable.")
 @click.option("--categorical", multiple=True, metavar="COLUMN", help="Its numbers are names. Repeatable.")
@@ -63,6 +66,9 @@ def command(
     score: str,
     prediction: str,
     label: str,
+    labels_path: Path | None,
+    label_time: str,
+    label_delay: str,
     segments: tuple[str, ...],
     ignore: tuple[str, ...],
     categorical: tuple[str, ...],
@@ -88,6 +94,8 @@ def command(
     """
     wishes = Wishes(time, id_, score, prediction, label, ignore, categorical, untimed=every is not None)
     if data is None:
+        if labels_path is not None or label_time or label_delay:
+            raise click.UsageError("--labels are for a file; the labels of a topic are in driftbus.yaml")
         if reference is not None or every is not None or segments or pane is not None or wishes != Wishes():
             raise click.UsageError("which file? Without DATA the topics of driftbus.yaml are replayed, as it says")
         from driftbus.stream.cli._replay_topic import run as run_topic
@@ -102,8 +110,14 @@ def command(
         raise click.UsageError("--time and --every contradict each other: choose one")
     from driftbus.stream.cli._replay_file import FileArguments
     from driftbus.stream.cli._replay_file import run as run_file
+    from driftbus.stream.replay.filelabels import LabelWishes
 
+    if label_time and label_delay:
+        raise click.UsageError("--label-time and --label-delay contradict each other: choose one")
+    labels = LabelWishes(labels_path, label_time, label_delay)
     config_or_none = configured(config_path) if config_path else None
     return run_file(
-        FileArguments(data, reference, wishes, every, pane, segments, config_or_none, monitor, out, html, fail_on_drift)
+        FileArguments(
+            data, reference, wishes, every, pane, segments, config_or_none, monitor, out, html, fail_on_drift, labels
+        )
     )

@@ -54,7 +54,12 @@ def block_of(batch: Any, projection: Projection, time_ms: NDArray[np.int64], dec
 
 
 def blocks_of(
-    table: Table, projection: Projection, time_ms: NDArray[np.int64], order: NDArray[np.int64] | None, rows: int
+    table: Table,
+    projection: Projection,
+    time_ms: NDArray[np.int64],
+    order: NDArray[np.int64] | None,
+    rows: int,
+    numbered: str = "",
 ) -> Iterator[tuple[int, Block]]:
     """(number of its first row, block) over the whole file.
 
@@ -65,6 +70,7 @@ def blocks_of(
         order: int64[n], which row of the file comes at each place; None: as they stand, which needs
             memory for one batch only.
         rows: most rows of a block.
+        numbered: name of a further column, the place of each row; "" for none.
     """
     fields = [part[0] for name in projection.numeric if name not in table.names and (part := split_name(name))]
     named = dict.fromkeys((*projection.numeric, *projection.strings, *fields))
@@ -72,6 +78,8 @@ def blocks_of(
     at = 0
     for batch in _batches(table, wanted or list(table.names[:1]), order, min(rows, BATCH_ROWS)):
         end = at + batch.num_rows
+        if numbered:
+            batch = batch.append_column(numbered, pa.array(np.arange(at, end)))
         yield at, block_of(batch, projection, time_ms[at:end], table.decimal_comma)
         at = end
 

@@ -13,11 +13,12 @@ from driftbus.detectors.seasons import HOUR_MS
 from driftbus.schemas.config import Config, KafkaConfig, LimitsConfig, MonitorConfig
 from driftbus.schemas.configtypes import format_duration
 from driftbus.schemas.errors import ConfigError
+from driftbus.schemas.outcomeconfig import JoinConfig, PerformanceConfig
 from driftbus.schemas.streamconfig import StreamConfig
 from driftbus.schemas.textparts import derived_columns
 from driftbus.schemas.vectorparts import derived_columns as derived_of_vectors
 from driftbus.stream.files.filetimes import Timeline, evenly, nice_pane_ms, rate_per_s, read_times, sort_if_needed
-from driftbus.stream.files.rows import blocks_of
+from driftbus.stream.files.rows import block_of, blocks_of
 from driftbus.stream.files.survey import Wishes, check_column, guessed_label
 from driftbus.stream.files.table import BATCH_ROWS, Table, open_table
 from driftbus.stream.files.training import (
@@ -29,6 +30,7 @@ from driftbus.stream.files.training import (
     with_mapping,
 )
 from driftbus.stream.plan import Plans, build_plans
+from driftbus.stream.replay.filelabels import ROW, FileLabels, LabelWishes, cohort_ms_of, find_label, read_labels
 from driftbus.stream.replay.replay import Progress, Replay, Write
 from driftbus.stream.replay.tracks import Tracks
 
@@ -54,6 +56,7 @@ class FileReplay:
         plans: for the machines.
         left_out: (column, why).
         notes: sentences for people.
+        labels: what became of its predictions, None without labels.
     """
 
     table: Table
@@ -65,6 +68,7 @@ class FileReplay:
     plans: Plans
     left_out: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    labels: FileLabels | None = None
 
     @property
     def rows(self) -> int:
@@ -81,15 +85,36 @@ class FileReplay:
         replay = Replay(self.plans, write, tracks)
         projection = self.plans.topics[self.table.name].projection
         rows = min(BATCH_ROWS, max(_LEAST_BATCH, self.rows // _POINTS))
-        for at, block in blocks_of(self.table, projection, self.timeline.time_ms, self.timeline.order, rows):
+        numbered = ROW if self.labels is not None and self.labels.id == ROW else ""
+        told = 0
+        for at, block in blocks_of(self.table, projection, self.timeline.time_ms, self.timeline.order, rows, numbered):
             offsets = np.arange(at, at + block.n, dtype=np.int64)
-            # rows without a time column have their times as Kafka timestamps, like records without such a field
-            stamps = np.full(block.n, -1, np.int64) if self.timeline.column else block.time_ms
+            # rows without a time column have their times as Kafka timestamps, like records without such a field;
+            # labels find only predictions that have one
+            timed = self.timeline.column and self.labels is None
+            stamps = np.full(block.n, -1, np.int64) if timed else np.maximum(block.time_ms, -1)
             replay.feed(self.table.name, 0, block, offsets, stamps, np.ones(block.n, np.bool_))
+            told = self._tell(replay, told, int(block.time_ms.max()))
             replay.sample()
             progress(block.n)
+        self._tell(replay, told, int(np.iinfo(np.int64).max))
         replay.finish()
         return replay
+
+    def _tell(self, replay: Replay, at: int, until_ms: int) -> int:
+        """Feed the labels that have come by a time; the number of those fed so far."""
+        if self.labels is None:
+            return 0
+        end = int(np.searchsorted(self.labels.time_ms, until_ms, side="right"))
+        projection = self.plans.topics[self.labels.topic].projection
+        while at < end:
+            to = min(end, at + BATCH_ROWS)
+            times = self.labels.time_ms[at:to]
+            block = block_of(self.labels.rows.slice(at, to - at), projection, times.copy(), self.table.decimal_comma)
+            offsets = np.arange(at, to, dtype=np.int64)
+            replay.feed(self.labels.topic, 0, block, offsets, times, np.ones(block.n, np.bool_))
+            at = to
+        return end
 
 
 def prepare(
@@ -102,6 +127,7 @@ def prepare(
     segments: tuple[str, ...] = (),
     config: Config | None = None,
     monitor: str = "",
+    labels: LabelWishes | None = None,
 ) -> FileReplay:
     """Find out what a file is and how to replay it.
 
@@ -113,6 +139,7 @@ def prepare(
         segments: columns whose values are watched on their own.
         config: its detection, policies and limits are used; None: the defaults.
         monitor: its monitor, "" when it has only one.
+        labels: where labels are and when they came; None: nothing is said.
 
     Raises:
         ConfigError: a file can't be read, or a named column does not exist.
@@ -132,20 +159,27 @@ def prepare(
         raise ConfigError(f"{table.path} has no rows")
     name = base[0] if base else monitor_name(data)
     notes = [*training.notes, *table.notes, *timeline.notes]
+    said = labels or LabelWishes()
+    label = find_label(table, training, wishes, said) if said.path or _predicts(training, table) else ""
+    wishes = replace(wishes, label=label or wishes.label)
     left_out = _left_out(training, table, timeline.column)
-    watched = _watched(training, table, timeline.column, wishes, left_out)
+    watched = _watched(training, table, timeline.column, wishes, left_out) - {label}
     season = base[1].detection.season if base else None
-    profile = make_profile(training, name, STREAM, columns=watched, segments=segments, season=season)
+    performance = base[1].performance if base else PerformanceConfig()
+    profile = make_profile(
+        training, name, STREAM, columns=watched, segments=segments, season=season, label=label, performance=performance
+    )
+    told = read_labels(table, timeline, training, label, wishes, said, name) if label else None
     if not profile.columns:
         raise ConfigError(f"{table.path} and {reference} have no column in common", fix="are these the right files?")
     roles = {column.role: column.name for column in profile.columns}
     stream = StreamConfig(
         topic=table.name,
         time=timeline.column,
-        id=wishes.id,
+        id=wishes.id if told is None else told.id,
         score=roles.get("score", ""),
         prediction=roles.get("prediction", ""),
-        label=roles.get("label", ""),
+        label=roles.get("label", "") if told is None else "",
         version=_version(base, table),
     )
     seasonal = profile.season is not None and bool(profile.season.columns)
@@ -161,11 +195,39 @@ def prepare(
     settings = settings.model_copy(
         update={"predictions": stream, "features": None, "labels": None, "segments": list(segments), "pane": pane}
     )
+    profiles = {(name, STREAM): profile}
+    if told is not None:
+        profiles[name, "labels"] = told.profile
+        settings = _with_labels(settings, told, None if base else cohort_ms_of(timeline, pane))
+        notes += told.notes
     sort_if_needed(timeline, pane, limits.lateness, table.name)
     whole = Config(kafka=KafkaConfig(bootstrap="none"), monitors={name: settings}, limits=limits)
-    plans = build_plans(whole, {(name, STREAM): profile}, {table.name: 1}, 1)
+    plans = build_plans(whole, profiles, dict.fromkeys([table.name, *([told.topic] if told else [])], 1), 1)
     notes += [note for note in timeline.notes if note not in notes]
-    return FileReplay(table, training, profile, timeline, name, pane, plans, left_out, notes)
+    return FileReplay(table, training, profile, timeline, name, pane, plans, left_out, notes, told)
+
+
+def _predicts(training: Training, table: Table) -> bool:
+    """Whether the file has a score or a prediction that labels can be compared with."""
+    if training.survey is not None:
+        named = [training.survey.named(role) for role in ("score", "prediction")]
+    else:
+        assert training.profile is not None
+        named = [c.name for c in training.profile.columns if c.role in ("score", "prediction")]
+    return any(name in table.names for name in named if name)
+
+
+def _with_labels(settings: MonitorConfig, labels: FileLabels, cohort_ms: int | None) -> MonitorConfig:
+    """A monitor that joins labels; the horizon holds the latest of them."""
+    horizon = max(settings.join.horizon, -(-labels.lag_ms * 9 // 8) + 1)
+    join = JoinConfig(**{**settings.join.model_dump(), "horizon": horizon})
+    update: dict[str, object] = {
+        "labels": StreamConfig(topic=labels.topic, id=labels.id, label=labels.label),
+        "join": join,
+    }
+    if cohort_ms is not None:
+        update["performance"] = settings.performance.model_copy(update={"cohort": cohort_ms})
+    return settings.model_copy(update=update)
 
 
 def _base_monitor(config: Config | None, monitor: str) -> tuple[str, MonitorConfig] | None:

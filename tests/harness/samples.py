@@ -97,7 +97,6 @@ REPORT = PerformanceReport(
     coverage=0.75,
     lag_ms=86_400_000,
     corrected=3,
-    orphans=7,
     duplicates=5,
     metrics=(
         MetricValue("precision", 0.81, 0.78, 0.84, 0.9, 0.89, 0.91, 0.8, 0.75, 0.85),

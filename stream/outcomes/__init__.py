@@ -1,0 +1,1 @@
+"""Verdicts on performance, from labels that arrive late."""

@@ -1,0 +1,107 @@
+"""A transition of the detectors of errors and labels, in event time and offsets."""
+
+from __future__ import annotations
+
+import hashlib
+
+from driftbus.detectors.verdict import Transition
+from driftbus.schemas.events import DriftEvent
+from driftbus.schemas.outcomeevents import Outcome
+from driftbus.stream.groups import OffsetMarks
+from driftbus.stream.join.outcomeplan import OutcomeSource
+from driftbus.stream.outcomes.words import named, number
+from driftbus.stream.plan import MonitorPlan
+
+_TOLD = {
+    "concept": "what labels say of predictions has changed, {}",
+    "mix": "{} because other rows come; labels given predictions are as they were",
+    "prior": "labels have changed, {}",
+}
+
+
+def concept_event(
+    plan: MonitorPlan, source: OutcomeSource, version: str, tick: int, t: Transition, marks: OffsetMarks
+) -> DriftEvent:
+    """The event of a transition.
+
+    Args:
+        plan, source: whose outcomes.
+        version: of the model.
+        tick: pane of label time at which it was decided.
+        t: the transition.
+        marks: label offsets behind the panes.
+    """
+    pane_ms = plan.pane_ms
+    profile_id = next((s.profile.profile_id for s in plan.streams if s.stream == "predictions"), "")
+    episode = _hash(
+        plan.name, "outcomes", version, "", t.column, t.aspect, plan.fingerprint, profile_id,
+        str(t.opened_tick * pane_ms),
+    )  # fmt: skip
+    outcome = Outcome(
+        metric=t.column,
+        value=t.current_value,
+        low=None,
+        high=None,
+        reference_low=None,
+        reference_high=None,
+        limit=None,
+        labels=t.count,
+        coverage=None,
+        lag_ms=None,
+        cohort_start_ms=t.since_tick * pane_ms,
+        cohort_end_ms=(tick + 1) * pane_ms,
+        moved=t.moved,
+    )
+    return DriftEvent(
+        id=_hash(episode, t.status, t.severity, *([str(tick)] if t.status == "changed" else [])),
+        episode_id=episode,
+        monitor=plan.name,
+        stream="outcomes",
+        version=version,
+        segment="",
+        column=t.column,
+        detector=t.detector,
+        status=t.status,
+        severity=t.severity,
+        aspect=t.aspect,
+        what=t.what,
+        direction=t.direction,
+        statistic=t.statistic,
+        threshold=t.threshold,
+        p_value=t.p_value,
+        effect=t.effect,
+        reference_value=t.reference_value,
+        current_value=t.current_value,
+        window_start_ms=t.window_start_tick * pane_ms,
+        window_end_ms=(tick + 1) * pane_ms,
+        since_ms=t.since_tick * pane_ms,
+        since_low_ms=t.since_low_tick * pane_ms,
+        since_high_ms=t.since_high_tick * pane_ms,
+        opened_ms=t.opened_tick * pane_ms,
+        count=t.count,
+        reference_count=t.reference_count,
+        ranges=marks.ranges(source.topic, t.window_start_tick),
+        profile_id=profile_id,
+        fingerprint=plan.fingerprint,
+        category=t.category,
+        outcome=outcome,
+        message=sentence(t),
+    )
+
+
+def sentence(t: Transition) -> str:
+    """A transition in one sentence."""
+    name = f"share of {t.category!r}" if t.category else named(t.column)
+    if t.status == "closed":
+        return f"{name} of labelled rows: back to what it was"
+    went = f"the {name} has gone {t.direction}".strip()
+    if t.reference_value is not None and t.current_value is not None:
+        went += f", {number(t.reference_value)} → {number(t.current_value)}"
+    again = "again, " if t.status == "changed" else ""
+    told = again + _TOLD.get(t.what, "{}").format(went)
+    moved = f"; {', '.join(t.moved)} moved" if t.moved else ""
+    return f"{told}; {t.count:,} labels{moved}; {t.severity}, {t.detector}"
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
