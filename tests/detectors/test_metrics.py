@@ -106,6 +106,13 @@ def test_the_calibration_error_is_that_of_its_definition(rows: tuple[Float, Int]
     assert sum(each.n for each in reliability_curve(BINARY, pairs)) == score.size
 
 
+@pytest.mark.parametrize("score", [0.0, 1e-300, 1e-17, 1e-12, 1e-6, 1 - 1e-12, 1.0])
+@pytest.mark.parametrize("label", [0, 1])
+def test_the_log_loss_of_scores_at_the_ends_is_scikit_learns(score: float, label: int) -> None:
+    found = metrics(BINARY, counted(BINARY, [score], [label]), ["log_loss"])["log_loss"]
+    assert found.value == pytest.approx(sk.log_loss([label], [score], labels=[0, 1]), abs=1e-6)
+
+
 def delong(label: Int, score: Float) -> float:
     """The variance by its definition, of all pairs, with one row more of each class."""
     p, q = score[label == 1], score[label == 0]
