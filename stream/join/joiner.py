@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,15 +132,19 @@ class Joiner:
         at, rows, codes, names = reader.predictions(block, clock, timestamps, good)
         segment = clock[at] // self.plan.segment_ms
         contradicted = int(np.count_nonzero(clock[at] <= self._claimed))
-        for one in np.unique(segment).tolist():
+        bounds = np.flatnonzero(np.diff(segment, prepend=-(1 << 62), append=1 << 62)).tolist()
+        for begin, end in pairwise(bounds):
+            one, kept = int(segment[begin]), rows[begin:end]
             if one < self.low:
                 continue
-            mine = np.flatnonzero(segment == one)
-            kept = rows[mine]
             halves = kept[:, CODES:].view(np.uint32)
             for i, (found, texts) in enumerate(zip(codes, names, strict=True)):
-                used, inverse = np.unique(found[mine], return_inverse=True)
-                halves[:, i] = self._store.codes(self._number, one, [texts[code] for code in used.tolist()])[inverse]
+                if end - begin == at.size:
+                    halves[:, i] = self._store.codes(self._number, one, texts)[found]
+                else:
+                    used, inverse = np.unique(found[begin:end], return_inverse=True)
+                    known = self._store.codes(self._number, one, [texts[code] for code in used.tolist()])
+                    halves[:, i] = known[inverse]
             self._store.add_predictions(self._number, one, kept)
         return contradicted
 

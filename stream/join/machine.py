@@ -56,6 +56,20 @@ class Rebuild:
     labels_ms: int
     predictions_ms: Mapping[str, int] = field(default_factory=dict)
 
+    def missing_ms(self, topic: str, first_offset: int, first_ms: int) -> int:
+        """How much of what has to be read a log no longer has, in milliseconds of Kafka timestamps; 0: nothing.
+
+        Outcomes of labels whose predictions lay there become orphans, and differ from what a worker that
+        still had them would have said.
+
+        Args:
+            topic: of predictions.
+            first_offset: first offset that is left in the log's partition.
+            first_ms: Kafka timestamp of the record there.
+        """
+        wanted = self.predictions_ms.get(topic, -1)
+        return max(0, first_ms - wanted) if first_offset > 0 and wanted >= 0 else 0
+
 
 class OutcomeMachine:
     """One label partition and the predictions that its labels are about.

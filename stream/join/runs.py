@@ -18,7 +18,9 @@ def sorted_run(rows: Run, *, last: bool) -> Run:
     """A run of rows in the order of their arrival: of equal hashes the first stays, or the last."""
     if rows.shape[0] < 2:
         return rows
-    order = np.lexsort((rows[:, 1], rows[:, 0]))  # stable
+    order = np.argsort(rows[:, 0], kind="stable")
+    if _strangers(rows, order):  # two hashes that are alike in their first half only
+        order = np.lexsort((rows[:, 1], rows[:, 0]))
     return _distinct(rows, order, last)
 
 
@@ -33,6 +35,15 @@ def lookup(run: Run, h0: NDArray[np.uint64], h1: NDArray[np.uint64], wanted: NDA
     if run.shape[0]:
         _find(run, h0, h1, wanted, found)
     return found
+
+
+@leaf_kernel
+def _strangers(rows: NDArray[np.uint64], order: NDArray[np.int64]) -> bool:
+    for i in range(1, order.size):
+        a, b = order[i - 1], order[i]
+        if rows[a, 0] == rows[b, 0] and rows[a, 1] != rows[b, 1]:
+            return True
+    return False
 
 
 @kernel

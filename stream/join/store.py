@@ -22,7 +22,7 @@ from driftbus.stream.state import pack_state, unpack_state
 LABEL_WORDS = 4
 """Words of a label's row: the hash, the label, and whether it was withdrawn."""
 
-MOST_ROWS = 1 << 20
+MOST_ROWS = 1 << 19
 """Runs are not merged beyond this."""
 
 _KEY = struct.Struct(">cHqq")  # kind, joiner, segment, number of the run

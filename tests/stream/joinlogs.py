@@ -163,9 +163,9 @@ class Counted:
     groups: tuple[tuple[str, str, int], ...]
 
 
-def derive(plan: OutcomePlan, plog: list[Prediction], llog: list[Label]) -> list[Counted]:
-    """The rules of docs/labels.md, label by label, from two whole logs."""
-    (join,) = plan.joins
+def derive(plan: OutcomePlan, plog: list[Prediction], llog: list[Label], number: int = 0) -> list[Counted]:
+    """The rules of docs/labels.md, label by label, from two whole logs, for one of the topic's monitors."""
+    join = plan.joins[number]
     shape, length = join.shape, join.segment_ms
     clocks, clock = [], -1
     for p in plog:

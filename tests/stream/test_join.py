@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,13 +49,15 @@ def random_rules(r: random.Random) -> Rules:
     )
 
 
-def said(plan: OutcomePlan, part: SummaryPart) -> Range:
-    """A part in the oracle's form."""
+def said(plan: OutcomePlan, part: SummaryPart, number: int = 0) -> Range:
+    """What a part says of one monitor, in the oracle's form."""
     cells, rows = {}, {}
     for entry in part.entries:
+        if entry.group.monitor != plan.joins[number].monitor:
+            continue
         key = (entry.group.version, entry.group.segment, entry.tick, entry.cohort)
         rows[key] = entry.rows
-        found, counts = cells_of(entry, plan.joins[0].shape.size)
+        found, counts = cells_of(entry, plan.joins[number].shape.size)
         cells |= {(*key, cell): count for cell, count in zip(found.tolist(), counts.tolist(), strict=True)}
     return Range(part.a, part.b, part.max_tick, cells, rows)
 
@@ -199,3 +202,56 @@ def test_versions_in_shadow_find_the_same_labels() -> None:
                     if n:
                         found[name][version] = found[name].get(version, 0) + n
     assert found == {"first": {"1": 2, "2": 2, "3": 1}, "orphan": {"": 2}}
+
+
+def test_monitors_that_share_a_label_topic_are_joined_each_by_its_own_rules() -> None:
+    differ = 0
+    for seed in range(SCHEDULES // 10):
+        r = random.Random(seed)
+        short = Rules(horizon=8, wait=0, cohort=4)
+        plan = merged_plan(short, Rules(horizon=48, wait=6, cohort=9))
+        plog, llog = random_logs(r, "create")
+        machine = OutcomeMachine(plan, 0, MemoryBlobs(), base=0, position=0)
+        parts = []
+        for i in range(0, len(llog), 3):
+            parts += machine.feed_labels(*label_block(plan.labels, llog[i : i + 3])).parts
+        for i in range(0, len(plog), 4):
+            projection = plan.predictions[PREDICTIONS].projection
+            machine.feed_predictions(PREDICTIONS, *prediction_block(projection, plog[i : i + 4]))
+            parts += machine.advance().parts
+            machine.persist(machine.commit_offset)
+        machine.predictions_end(PREDICTIONS, NEVER)
+        parts += machine.advance().parts + machine.finish()
+        wants = [ranges_of(plan, derive(plan, plog, llog, number)) for number in (0, 1)]
+        for number, want in enumerate(wants):
+            assert [said(plan, part, number).cells for _, part in parts] == [one.cells for one in want]
+        differ += [one.rows for one in wants[0]] != [one.rows for one in wants[1]]
+    assert differ
+
+
+def merged_plan(one: Rules, other: Rules) -> OutcomePlan:
+    """A label topic with two monitors."""
+    a, b = (plans_of(rules).outcomes[LABELS] for rules in (one, other))
+    return replace(a, joins=(replace(a.joins[0], monitor="a"), replace(b.joins[0], monitor="b")))
+
+
+def test_what_is_left_of_a_log_is_compared_with_what_a_rebuild_needs() -> None:
+    plan = plans_of(Rules(horizon=80, wait=5)).outcomes[LABELS]
+    machine = OutcomeMachine(plan, 0, MemoryBlobs(), base=0, position=7)
+    assert machine.fresh
+    wanted = machine.rebuild(205)
+    assert (wanted.predictions_ms, wanted.labels_ms) == ({PREDICTIONS: 120}, 115)
+    assert wanted.missing_ms(PREDICTIONS, 0, 190) == 0  # the log's beginning: nothing was deleted
+    assert wanted.missing_ms(PREDICTIONS, 40, 100) == 0
+    assert wanted.missing_ms(PREDICTIONS, 40, 190) == 70
+
+
+def test_sampled_ids_are_the_same_on_both_sides() -> None:
+    r = random.Random(5)
+    plog = [p(i, i, f"id{i}") for i in range(400)]
+    llog = [y(i, 400 + i, "1", f"id{i}") for i in r.sample(range(400), 300)]
+    rules = Rules(horizon=8_000, sample=0.25, cohort=10_000, pane=10_000)
+    names = joined(rules, plog, llog)
+    kept = [one for one in names if one]
+    assert all(set(one) == {"first", "lag"} for one in kept)  # no orphan: a label that is kept finds its prediction
+    assert 45 < len(kept) < 105
