@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -94,6 +95,9 @@ class Profile:
         sample: some of the rows whole; None: relations between columns are not watched.
         season: reference per hour of the day or week, None where the times of the rows were not known.
         outcome: what labels said of the rows, None where they had none.
+        version: version of the model whose rows are compared with it, "": all that have no profile of their own.
+        importance: column → how much it matters to the model, not negative; empty when it is not known.
+        model: references to what the model was trained with, by name; no part of the content.
 
     Raises:
         ConfigError: a column contradicts itself, or two have one name.
@@ -110,6 +114,9 @@ class Profile:
     sample: RowsSample | None = None
     season: Season | None = None
     outcome: OutcomeReference | None = None
+    version: str = ""
+    importance: Mapping[str, float] = field(default_factory=dict, hash=False)
+    model: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -124,6 +131,9 @@ class Profile:
             raise ConfigError("a segment's counts don't fit the columns", key=self.monitor, fix=_REMAKE)
         if self.sample is not None and not _sample_fits(self.sample, self.columns):
             raise ConfigError("the sampled rows don't fit the columns", key=self.monitor, fix=_REMAKE)
+        weights = [*self.importance.values()]
+        if not all(0 <= weight < math.inf for weight in weights) or (weights and not sum(weights) > 0):
+            raise ConfigError("importance is a number from 0 up, and not 0 for all", key=self.monitor, fix=_REMAKE)
         widths = {column.name: column.width for column in self.columns}
         if self.season and any(widths.get(column.column) != column.cells for column in self.season.columns):
             raise ConfigError("the season's counts don't fit the columns", key=self.monitor, fix=_REMAKE)
@@ -190,6 +200,8 @@ class Profile:
             **({"sample": _sample_to_dict(self.sample)} if self.sample else {}),
             **({"season": self.season.content()} if self.season and self.season.columns else {}),
             **({"outcome": self.outcome.to_dict()} if self.outcome else {}),
+            **({"version": self.version} if self.version else {}),
+            **({"importance": dict(sorted(self.importance.items()))} if self.importance else {}),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -198,6 +210,7 @@ class Profile:
         return (
             self._content()
             | season
+            | ({"model": dict(sorted(self.model.items()))} if self.model else {})
             | {
                 "source": self.source,
                 "created_ms": self.created_ms,
@@ -229,6 +242,9 @@ class Profile:
                 sample=_sample_from_dict(data.get("sample")),
                 season=Season.from_dict(data["season"]) if data.get("season") else None,
                 outcome=OutcomeReference.from_dict(data["outcome"]) if data.get("outcome") else None,
+                version=str(data.get("version") or ""),
+                importance={str(name): float(weight) for name, weight in (data.get("importance") or {}).items()},
+                model={str(name): str(text) for name, text in (data.get("model") or {}).items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"not a profile: {type(error).__name__} {error}", fix=_REMAKE) from error

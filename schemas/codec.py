@@ -87,6 +87,7 @@ def encode_part(part: SummaryPart) -> bytes:
                     "writers": e.writers,
                     "cohort": e.cohort,
                     "cells": e.cells,
+                    "profile": e.profile,
                 }
                 for e in part.entries
             ],
@@ -130,6 +131,7 @@ def decode_part(body: bytes, writer: Contract | None = None) -> SummaryPart:
             e["writers"],
             e["cohort"],
             e["cells"],
+            e["profile"],
         )
         for e in r["entries"]
     )

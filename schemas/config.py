@@ -149,6 +149,9 @@ class MonitorConfig(Model):
     profile: str | None = Field(
         default=None, description="path of a profile file; empty: from driftbus.profiles, or learned"
     )
+    profiles: dict[str, str] = Field(
+        default_factory=dict, description="version: path of its own profile; others are on driftbus.profiles"
+    )
     learn: LearnConfig = LearnConfig()
     pane: DurationMs | None = Field(default=None, description="overrides the default pane")
     detection: DetectionConfig = DetectionConfig()

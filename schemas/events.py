@@ -63,6 +63,7 @@ class Entry:
             none are taken; see `driftbus.detectors.sketches`.
         cohort: of outcomes, event time of the predictions // length of a cohort; else -1.
         cells: which cells `counts` has (little-endian uint32, ascending); "" for all of them.
+        profile: beginning of the hash of the profile whose cells these are, "" for that of all versions.
     """
 
     group: Group
@@ -79,6 +80,7 @@ class Entry:
     writers: bytes = b""
     cohort: int = -1
     cells: bytes = b""
+    profile: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,7 +244,7 @@ class Facts:
         """Take a version's rows; whether to look which segments explain what is open: 1, 2, 4, 8, 16, 24, ... full
         buckets after its latest event."""
         if version not in self._recent:
-            self._recent[version] = RecentRows(self._stream.profile, self._plan.settings)
+            self._recent[version] = RecentRows(self._stream.of(version).profile, self._plan.settings)
         mine = {g.segment: content for g, content in pane.items() if g.version == version}
         full = self._recent[version].add(tick, mine[""].rows, {s: content.counts for s, content in mine.items()})
         self._full[version] = after = self._full.get(version, 0) + full
@@ -253,7 +253,7 @@ class Facts:
     def _explain(self, version: str, groups: Mapping[Group, GroupJudge]) -> list[Fact]:
         """Of each column with an open episode: the segment that explains it."""
         recent, mine = self._recent[version], {g.segment: j for g, j in groups.items() if g.version == version}
-        names = [column.name for column in self._stream.profile.columns]
+        names = [column.name for column in self._stream.of(version).profile.columns]
         struck: dict[tuple[str, str], dict[str, tuple[str, int]]] = {}
         for segment, judge in sorted(mine.items()):
             for episode in judge.open_episodes():
@@ -275,10 +275,14 @@ class Facts:
                 facts.append(["share", version, column, aspect, *explained])
         return facts
 
+    def forget(self, version: str) -> None:
+        """A version is compared with another profile from here on."""
+        self._recent.pop(version, None)
+
     def state(self) -> list[Any]:
         return [
             sorted(map(list, self._versions.items())),
-            [[v, self._full[v], r.state()] for v, r in sorted(self._recent.items())],
+            [[v, self._full[v], self._stream.of(v).mark, r.state()] for v, r in sorted(self._recent.items())],
             [[*key, *due] for key, due in sorted(self._due.items())],
         ]
 
@@ -286,7 +290,9 @@ class Facts:
         versions, recent, due = state
         self._due = {(v, s, c, a): [*rest] for v, s, c, a, *rest in due}
         self._versions = {version: list(span) for version, span in versions}
-        for version, full, saved in recent:
+        for version, full, mark, saved in recent:
             self._full[version] = full
-            self._recent[version] = RecentRows(self._stream.profile, self._plan.settings)
-            self._recent[version].restore(saved)
+            stream = self._stream.of(version)
+            if mark == stream.mark:
+                self._recent[version] = RecentRows(stream.profile, self._plan.settings)
+                self._recent[version].restore(saved)

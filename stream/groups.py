@@ -168,7 +168,7 @@ class GroupJudge:
 
     def __init__(self, plan: MonitorPlan, stream: StreamPlan, group: Group) -> None:
         self._plan, self._stream, self._group = plan, stream, group
-        self._topic = next(t.topic for t in plan.topics.values() if stream in t.streams)
+        self._topic = plan.config.streams[stream.stream].topic
         self._marks = OffsetMarks()
         self._empty = np.zeros(stream.layout.total, np.int64)
         self._learned = GroupPane(self._empty)
@@ -209,6 +209,24 @@ class GroupJudge:
     def reference(self) -> Profile | None:
         """What the group is compared with, None while a segment is still learning."""
         return None if self._detector is None else self._reference()
+
+    def ended(self, tick: int) -> list[DriftEvent]:
+        """Its open episodes are over: from this pane on its rows are compared with another profile."""
+        events = []
+        for e in self.open_episodes():
+            closed = Transition(
+                e.column, e.aspect, "closed", e.severity, "", e.what, "", 0.0, 0.0, None, e.effect, None, None,
+                e.opened_tick, e.since_tick, e.since_tick, e.since_tick, e.since_tick, 0, 0,
+            )  # fmt: skip
+            event = event_of(self._plan, self._stream, self._group, tick, closed, ())
+            over = f"{e.column or 'the stream'}: over, version {self._group.version} has a profile of its own now"
+            events.append(replace(event, message=over))
+        return events
+
+    @property
+    def mark(self) -> str:
+        """Which cells its counts have, as in `StreamPlan`."""
+        return self._stream.mark
 
     def views(self) -> list[ColumnView]:
         """Present state of the columns; none while a segment is still learning."""

@@ -192,7 +192,7 @@ def _roles(scene: Scene) -> tuple[set[tuple[str, str]], set[tuple[str, str]], se
 
 def _path(scene: Scene, stream: str, column: str) -> str:
     plan = next(s for s in scene.plan.streams if s.stream == stream)
-    return column_path(scene.plan.config.streams[stream], plan.profile.column(column))
+    return column_path(scene.plan.config.streams[stream], plan.columns[column])
 
 
 def _names(scene: Scene, stream: str, column: str) -> set[str]:

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from driftbus.detectors.episodes import OpenEpisode
 from driftbus.detectors.verdict import ColumnView
 from driftbus.schemas.errors import StateError
-from driftbus.schemas.events import DriftEvent, Group, ManualRetrain, Published, Source, SummaryPart
+from driftbus.schemas.events import DriftEvent, Entry, Group, ManualRetrain, Published, Source, SummaryPart
 from driftbus.stream.chain import Chain, Late
 from driftbus.stream.facts import Fact, Facts
 from driftbus.stream.groups import GroupJudge, GroupPane, add_entry
@@ -53,6 +55,7 @@ class Counts:
     late: int = 0
     expired: int = 0
     contradictions: int = 0
+    unfit: int = 0
 
 
 class StreamJudge:
@@ -60,7 +63,7 @@ class StreamJudge:
 
     def __init__(self, plan: MonitorPlan, stream: StreamPlan) -> None:
         self._plan, self._stream = plan, stream
-        topic = next(t for t in plan.topics.values() if stream in t.streams)
+        topic = plan.topics[plan.config.streams[stream.stream].topic]
         self.topic = topic.topic
         self.name = stream.stream
         self.chain = Chain(topic)
@@ -84,12 +87,15 @@ class StreamJudge:
         for entry, late in self.chain.settle(part):
             if entry.group.monitor != self._plan.name or entry.group.stream != self._stream.stream:
                 continue
+            if not self._fits(entry):
+                self.counts.unfit += 0 if entry.group.segment else entry.rows
+                continue
             if late is Late.ON_TIME:
                 if entry.tick <= self.sealed:
                     self._check_used(entry.tick, entry.group, entry.rows)
                 else:
                     pane = self._panes.setdefault(entry.tick, {})
-                    add_entry(pane, entry.group, entry, part.source.partition, self._stream)
+                    add_entry(pane, entry.group, entry, part.source.partition, self._stream.of(entry.group.version))
             elif entry.group.segment:
                 pass  # its rows are counted in the group of all rows
             elif late is Late.LATE:
@@ -105,8 +111,9 @@ class StreamJudge:
         ahead: dict[int, dict[Group, GroupPane]] = {}
         for partition, entry in self.chain.overlay_entries():
             mine = entry.group.monitor == self._plan.name and entry.group.stream == self._stream.stream
-            if mine and self.sealed < entry.tick <= frontier:
-                add_entry(ahead.setdefault(entry.tick, {}), entry.group, entry, partition, self._stream)
+            if mine and self._fits(entry) and self.sealed < entry.tick <= frontier:
+                pane = ahead.setdefault(entry.tick, {})
+                add_entry(pane, entry.group, entry, partition, self._stream.of(entry.group.version))
         for tick in sorted(t for t in {*self._panes, *ahead} if t <= frontier):
             settled = self._panes.pop(tick, {})
             rows = {group: [content.rows, content.rows] for group, content in settled.items()}
@@ -119,7 +126,7 @@ class StreamJudge:
             if self.chain.forced:
                 self._used[tick] = rows
             if self.listener is not None:
-                self.listener(tick, settled)
+                self.listener(tick, {group: self._common(group, content) for group, content in settled.items()})
             yield tick, *self._judge(tick, settled)
         self.sealed = frontier
         horizon = self.chain.expired_before()
@@ -140,7 +147,7 @@ class StreamJudge:
             "sealed": self.sealed,
             "counts": [getattr(self.counts, name) for name in Counts.__slots__],
             "panes": [
-                [tick, [[*_key(group), content.state()] for group, content in sorted(pane.items(), key=_first)]]
+                [tick, [[*self._named(group), content.state()] for group, content in sorted(pane.items(), key=_first)]]
                 for tick, pane in sorted(self._panes.items())
             ],
             "used": [
@@ -149,7 +156,9 @@ class StreamJudge:
             ],
             "facts": self._facts.state(),
             "schemas": self._schemas.state(),
-            "groups": [[*_key(group), judge.state()] for group, judge in sorted(self.groups.items(), key=_first)],
+            "groups": [
+                [*_key(group), judge.mark, judge.state()] for group, judge in sorted(self.groups.items(), key=_first)
+            ],
         }
 
     def restore(self, state: Mapping[str, object]) -> None:
@@ -158,7 +167,11 @@ class StreamJudge:
         self.sealed = values["sealed"]  # type: ignore[assignment]
         self.counts = Counts(*values["counts"])  # type: ignore[misc]
         self._panes = {
-            tick: {self._group(v, s): GroupPane.restored(content, self._stream.shape) for v, s, content in groups}
+            tick: {
+                self._group(v, s): GroupPane.restored(content, self._stream.of(v).shape)
+                for v, s, mark, content in groups
+                if mark == self._stream.of(v).mark  # else counted before the version had a profile of its own
+            }
             for tick, groups in values["panes"]  # type: ignore[attr-defined]
         }
         self._used = {
@@ -168,9 +181,28 @@ class StreamJudge:
         self._facts.restore(values["facts"])  # type: ignore[arg-type]
         self._schemas.restore(values["schemas"])  # type: ignore[arg-type]
         self.groups = {}
-        for version, segment, content in values["groups"]:  # type: ignore[attr-defined]
-            group = self._group(version, segment)
-            self.groups[group] = GroupJudge.restored(self._plan, self._stream, group, content)
+        for version, segment, mark, content in values["groups"]:  # type: ignore[attr-defined]
+            group, own = self._group(version, segment), self._stream.of(version)
+            stream = own if own.mark == mark else self._stream
+            self.groups[group] = GroupJudge.restored(self._plan, stream, group, content)
+
+    def knows(self, state: Mapping[str, object]) -> bool:
+        """Whether the profiles that versions were compared with in a state are still there."""
+        groups: list[list[object]] = state["groups"]  # type: ignore[assignment]
+        return all(mark in ("", self._stream.of(str(version)).mark) for version, _, mark, _ in groups)
+
+    def _fits(self, entry: Entry) -> bool:
+        """Whether an entry was counted into the cells that its version is compared in."""
+        return entry.profile == self._stream.of(entry.group.version).mark
+
+    def _common(self, group: Group, content: GroupPane) -> GroupPane:
+        """In the cells of all versions; of a version with cells of its own only the rows are known there."""
+        if not self._stream.of(group.version).mark:
+            return content
+        return GroupPane(np.zeros(self._stream.layout.total, np.int64), content.rows, content.offsets)
+
+    def _named(self, group: Group) -> tuple[str, str, str]:
+        return *_key(group), self._stream.of(group.version).mark
 
     def _group(self, version: str, segment: str) -> Group:
         return Group(self._plan.name, self._stream.stream, version, segment)
@@ -194,7 +226,7 @@ class StreamJudge:
         admitted: dict[Group, GroupPane] = {}
         for group, content in sorted(pane.items(), key=_first):
             peers, judged = known[bool(group.segment)], group
-            if group not in peers and len(peers) >= most:
+            if group not in peers and len(peers) >= most and group.version not in self._stream.own:
                 if group.segment:
                     continue
                 judged = self._group(OTHER, "")
@@ -212,8 +244,12 @@ class StreamJudge:
         events = self._schemas.update(tick, pane)
         admitted = self._admit(pane)
         for group, content in admitted.items():
+            stream = self._stream.of(group.version)
+            if group in self.groups and self.groups[group].mark != stream.mark:
+                events += self.groups.pop(group).ended(tick)
+                self._facts.forget(group.version)
             if group not in self.groups:
-                self.groups[group] = GroupJudge(self._plan, self._stream, group)
+                self.groups[group] = GroupJudge(self._plan, stream, group)
             events += self._update(tick, group, content)
         hour = tick * self._plan.pane_ms // _HOUR_MS
         for group, judge in sorted(self.groups.items(), key=_first):
@@ -354,6 +390,8 @@ class MonitorJudge:
                 f"{_STATE_VERSION}: run the version that wrote it, or start over under another `app` name"
             )
         if state["key"] != self.plan.state_key:
+            return False
+        if not all(stream.knows(saved) for stream, (_, saved) in zip(self.streams, state["streams"], strict=True)):
             return False
         self.offset, self.foreign = state["offset"], state["foreign"]
         for stream, (topic, saved) in zip(self.streams, state["streams"], strict=True):

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from driftbus.detectors.concept_settings import COLUMNS
-from driftbus.detectors.profile import ColumnProfile, Layout, Profile
-from driftbus.detectors.sampling import Sampler
+from driftbus.detectors.profile import Profile
 from driftbus.detectors.settings import Settings
-from driftbus.detectors.sketches import SketchShape, shape_of
-from driftbus.detectors.summary import Counter
 from driftbus.schemas.columns import Projection
 from driftbus.schemas.config import Config, LimitsConfig, MonitorConfig
 from driftbus.schemas.errors import ConfigError
-from driftbus.schemas.streamconfig import StreamConfig
-from driftbus.schemas.textparts import NUMBERS, WORD, derived_columns
-from driftbus.schemas.vectorparts import PARTS, split_name
-from driftbus.schemas.vectorparts import derived_columns as derived_of_vectors
 from driftbus.stream.fingerprint import fingerprint, shard_of
 from driftbus.stream.join.outcomeplan import (
     OutcomePlan,
@@ -26,44 +19,15 @@ from driftbus.stream.join.outcomeplan import (
     label_fields,
     prediction_fields,
 )
+from driftbus.stream.streamplan import MARK_LENGTH, Fields, Rows, segments_of, stream_plan
+from driftbus.stream.streamplan import StreamPlan as StreamPlan
+from driftbus.stream.streamplan import column_path as column_path
+from driftbus.stream.streamplan import field_path as field_path
 
 MAX_PART_BYTES = 8 << 20
 """Ranges are cut before a part could become larger: profiles of hundreds of columns have large entries."""
 
 _CELL_BYTES, _ENTRY_BYTES = 4, 512
-
-
-@dataclass(frozen=True, slots=True)
-class StreamPlan:
-    """One stream of a monitor: its columns among the topic's columns.
-
-    Args:
-        monitor: name of the monitor.
-        stream: ``predictions``, ``features`` or ``labels``.
-        shard: summaries partition.
-        profile: what its rows are compared with.
-        layout: order of the cells of its counts.
-        counter: counts rows into cells.
-        shape: how large the sketches of a pane are.
-        sampler: takes them, None when none are wanted.
-        version: row of the version among the topic's strings, -1 for none.
-        segments: (field, row among the topic's strings).
-        where: (row among the topic's strings, text that it must have).
-        watched: path of each field that is read → ``numeric``, ``text``, ``vector``, or "" for the event time.
-    """
-
-    monitor: str
-    stream: str
-    shard: int
-    profile: Profile
-    layout: Layout
-    counter: Counter
-    shape: SketchShape
-    sampler: Sampler | None
-    version: int
-    segments: tuple[tuple[str, int], ...]
-    where: tuple[tuple[int, str], ...]
-    watched: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,79 +96,6 @@ class Plans:
     shards: int
 
 
-def column_path(stream: StreamConfig, column: ColumnProfile) -> str:
-    """Where a column of the profile stands in the records of a topic."""
-    mapped = {"score": stream.score, "prediction": stream.prediction, "label": stream.label}.get(column.role)
-    if mapped:
-        return mapped
-    return field_path(stream, column.name)
-
-
-def field_path(stream: StreamConfig, name: str) -> str:
-    """Where the field of that name in the profile stands in the records of a topic."""
-    for path, renamed in stream.rename.items():
-        if renamed == name:
-            return path
-    part = split_name(name)
-    return f"{field_path(stream, part[0])}[{PARTS[part[1]]}]" if part else name
-
-
-@dataclass(slots=True)
-class _Fields:
-    """Distinct paths in order of first use."""
-
-    rows: dict[str, int] = field(default_factory=dict)
-
-    def row(self, path: str) -> int:
-        return self.rows.setdefault(path, len(self.rows))
-
-
-@dataclass(slots=True)
-class _Rows:
-    """Where the columns of a topic's profiles stand in its blocks: first what is decoded, then what is derived.
-
-    All columns have to be added before the first is asked for.
-    """
-
-    numeric: _Fields = field(default_factory=_Fields)
-    strings: _Fields = field(default_factory=_Fields)
-    texts: _Fields = field(default_factory=_Fields)
-
-    def add(self, stream: StreamConfig, profile: Profile, more: list[str]) -> None:
-        derived = derived_columns([column.name for column in profile.columns])
-        for column in profile.columns:
-            if column.name in derived:
-                path = field_path(stream, derived[column.name][0])
-                self.strings.row(path)
-                self.texts.row(path)
-            else:
-                (self.numeric if column.kind == "numeric" else self.strings).row(column_path(stream, column))
-        for path in (stream.version, *more, *sorted(stream.where)):
-            if path:
-                self.strings.row(path)
-
-    def also(self, numbers: list[str], strings: list[str]) -> None:
-        """More columns that are decoded, for the join."""
-        for path in numbers:
-            self.numeric.row(path)
-        for path in strings:
-            self.strings.row(path)
-
-    def of(self, stream: StreamConfig, profile: Profile, kind: str) -> list[int]:
-        """Rows of the profile's columns of a kind, in their order."""
-        derived = derived_columns([column.name for column in profile.columns])
-        return [self._of(stream, column, derived) for column in profile.columns if column.kind == kind]
-
-    def _of(self, stream: StreamConfig, column: ColumnProfile, derived: Mapping[str, tuple[str, str]]) -> int:
-        if column.name not in derived:
-            return (self.numeric if column.kind == "numeric" else self.strings).row(column_path(stream, column))
-        name, part = derived[column.name]
-        place = self.texts.row(field_path(stream, name))
-        if part == WORD:
-            return len(self.strings.rows) + place
-        return len(self.numeric.rows) + place * len(NUMBERS) + NUMBERS.index(part)
-
-
 def _panes(duration_ms: int, pane_ms: int) -> int:
     return -(-duration_ms // pane_ms)
 
@@ -223,6 +114,7 @@ def build_plans(
     profiles: Mapping[tuple[str, str], Profile],
     partitions: Mapping[str, int],
     shards: int | None = None,
+    own: Sequence[Profile] = (),
 ) -> Plans:
     """Plans of all topics and monitors.
 
@@ -231,13 +123,15 @@ def build_plans(
         profiles: (monitor, stream) → profile; every stream needs one.
         partitions: source topic → number of partitions.
         shards: partitions of the summaries topic; None: as configured.
+        own: profiles of versions. They change neither what other versions are counted into nor how ranges are cut, so
+            they are in no fingerprint: state and ids stay when one is added.
 
     Raises:
         ConfigError: a profile is missing, a topic is read with two event-time fields, too many columns.
     """
     count = config.topics.summaries_partitions if shards is None else shards
     topics = {
-        topic: _topic_plan(config, topic, pairs, profiles, partitions[topic], count)
+        topic: _topic_plan(config, topic, pairs, profiles, partitions[topic], count, own)
         for topic, pairs in topics_of(config).items()
     }
     projections = {topic: plan.projection for topic, plan in topics.items()}
@@ -308,14 +202,16 @@ def _topic_plan(
     profiles: Mapping[tuple[str, str], Profile],
     partitions: int,
     shards: int,
+    owned: Sequence[Profile],
 ) -> TopicPlan:
     limits: LimitsConfig = config.limits
-    rows = _Rows()
+    rows = Rows()
     for monitor, stream in pairs:
-        known, of = profiles.get((monitor, stream)), config.monitors[monitor]
-        if known is not None:
-            more = [of.streams[stream].id] if shape_of(known, of.detection.sample_rows).k else []
-            rows.add(of.streams[stream], known, more + (of.segments if stream != "labels" else []))
+        if (monitor, stream) in profiles:
+            rows.add(config.monitors[monitor], stream, profiles[monitor, stream])
+    for mine in owned:  # behind the others, which stay where they are
+        if (mine.monitor, mine.stream) in pairs:
+            rows.add(config.monitors[mine.monitor], mine.stream, mine)
     for monitor, stream in pairs:  # behind the others, which stay where they are
         rows.also(*_outcome_paths(config.monitors[monitor], stream, profiles.get((monitor, "predictions"))))
     strings, streams, counted = rows.strings, [], []
@@ -337,50 +233,38 @@ def _topic_plan(
                 fix=f"write the same time, time_unit and schema_file as in monitors.{pairs[0][0]}.{pairs[0][1]}",
             )
         most = config.monitors[monitor].detection.max_columns
-        if len(profile.columns) > most:
+        theirs = [mine for mine in owned if (mine.monitor, mine.stream) == (monitor, stream)]
+        longest = max(len(each.columns) for each in (profile, *theirs))
+        if longest > most:
             raise ConfigError(
-                f"the profile has {len(profile.columns)} columns, {most} are allowed",
+                f"the profile has {longest} columns, {most} are allowed",
                 key=f"monitors.{monitor}.detection.max_columns",
                 fix="raise it, or list columns under ignore and make the profile again",
             )
-        paths = [(c.kind, column_path(own, c)) for c in profile.columns]
-        vectors = derived_of_vectors([path for _, path in paths])
-        of_texts = derived_columns([c.name for c in profile.columns])
-        texts = sorted({field_path(own, name) for name, _ in of_texts.values()})
-        read = [pair for pair, c in zip(paths, profile.columns, strict=True) if c.name not in of_texts]
-        segments = config.monitors[monitor].segments if stream != "labels" else []
-        counter = Counter(
-            profile,
-            rows.of(own, profile, "numeric"),
-            rows.of(own, profile, "categorical"),
-        )
-        shape = shape_of(profile, config.monitors[monitor].detection.sample_rows)
-        identity = strings.row(own.id) if own.id and shape.k else -1
-        plan = StreamPlan(
-            monitor=monitor,
-            stream=stream,
-            shard=shard_of(monitor, shards),
-            profile=profile,
-            layout=profile.layout(),
-            counter=counter,
-            shape=shape,
-            sampler=Sampler(counter, shape, identity) if shape.k else None,
-            version=strings.row(own.version) if own.version else -1,
-            segments=tuple((name, strings.row(name)) for name in segments),
-            watched={
-                **({own.time: ""} if own.time else {}),
-                **{path: "text" for path in (own.id, own.version, *segments, *own.where) if path},
-                **{path: "numeric" if kind == "numeric" else "text" for kind, path in read if path not in vectors},
-                **dict.fromkeys(texts, "text"),
-                **dict.fromkeys(vectors.values(), "vector"),
-            },
-            where=tuple((strings.row(path), text) for path, text in sorted(own.where.items())),
-        )
+        fields = Fields.of(config.monitors[monitor], stream, profile)
+        plan = stream_plan(monitor, config.monitors[monitor], stream, profile, rows, shard_of(monitor, shards))
+        if theirs and not own.version:
+            raise ConfigError(
+                f"version {theirs[0].version} has a profile, but no field says which records are of it",
+                key=f"{key}.version",
+                fix="map the field of the version, or publish the profile without --version",
+            )
+        versions = {
+            mine.version: stream_plan(
+                monitor, config.monitors[monitor], stream, mine, rows, plan.shard, mark=mine.profile_id[:MARK_LENGTH]
+            )
+            for mine in theirs
+        }
+        watched = {path: use for each in (*versions.values(), plan) for path, use in each.watched.items()}
+        plan = replace(plan, own=versions, watched=watched)
         streams.append(plan)
-        sampled = (shape.k, own.id if shape.k else "")
+        sampled = (plan.shape.k, own.id if plan.shape.k else "")
         where = sorted(own.where.items())
-        of_text = [texts] if texts else []
-        counted.append([monitor, stream, profile.profile_id, paths, own.version, segments, where, sampled, *of_text])
+        of_text = [fields.texts] if fields.texts else []
+        segments = segments_of(config.monitors[monitor], stream)
+        counted.append(
+            [monitor, stream, profile.profile_id, fields.paths, own.version, segments, where, sampled, *of_text]
+        )
     widest = max(_CELL_BYTES * plan.layout.total + plan.shape.most_bytes for plan in streams)
     entries = max(1, min(limits.range_entries, MAX_PART_BYTES // (widest + _ENTRY_BYTES)))
     pane_ms = config.pane_ms(pairs[0][0])

@@ -100,7 +100,7 @@ class Scene:
             (stream.stream, column.name, column.role)
             for stream in self.plan.streams
             if stream.stream in self.streams
-            for column in stream.profile.columns
+            for column in stream.columns.values()
         ]
 
     def moved(self) -> set[tuple[str, str]]:

@@ -7,7 +7,7 @@ docs/protocol.md has the rules and why each is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -126,7 +126,8 @@ class Summariser:
             self._entries.get((g, tick)) if not r else None
             for (g, tick), r in zip(entry_keys.tolist(), entry_range.tolist(), strict=True)
         ]
-        fresh = self._count(block, offsets, self._delays(block, timestamps), entry_of, known)
+        plans = [self._groups[g][0] for g in entry_keys[:, 0].tolist()]
+        fresh = self._count(block, offsets, self._delays(block, timestamps), entry_of, known, plans)
         bounds = np.searchsorted(entry_range, np.arange(len(cuts) + 2)).tolist()
         for r in range(len(cuts) + 1):
             for e in range(bounds[r], bounds[r + 1]):
@@ -190,7 +191,7 @@ class Summariser:
             for row, text in stream.where:
                 mask = mask & matching(block, row, text)
             versions, names = factorise(block, stream.version, mask)
-            ids = [self._group_id(stream, Group(stream.monitor, stream.stream, name)) for name in names]
+            ids = [self._group_id(stream.of(name), Group(stream.monitor, stream.stream, name)) for name in names]
             slots.append(_lookup(ids, versions))
             for segment, row in stream.segments:
                 values, texts = factorise(block, row, mask)
@@ -199,7 +200,7 @@ class Summariser:
                     -1
                     if pair < 0 or not texts[pair % len(texts)]
                     else self._group_id(
-                        stream,
+                        stream.of(names[pair // len(texts)]),
                         Group(
                             stream.monitor,
                             stream.stream,
@@ -239,6 +240,7 @@ class Summariser:
         delays: NDArray[np.int64],
         entry_of: NDArray[np.int64],
         known: list[_Open | None],
+        plans: list[StreamPlan],
     ) -> list[_Open]:
         """The content that this block adds to each entry, of which `known` is there already."""
         entries = len(known)
@@ -247,17 +249,18 @@ class Summariser:
         slot = 0
         for stream in self.plan.streams:
             for number in range(1 + len(stream.segments)):
-                local, used = renumber(entry_of[slot], entries)
-                counts, unseen = stream.counter.count(block, local, used.size)
-                for i, e in enumerate(used.tolist()):
-                    fresh[e] = _Open(counts[i], int(rows[e]), int(first[e]), int(last[e]) + 1, {})
-                if number == 0 and stream.sampler is not None:
-                    before = [k.sketches if (k := known[e]) is not None else None for e in used.tolist()]
-                    found = stream.sampler.sketch(block, self._seed, offsets, delays, local, before)
-                    for e, sketches in zip(used.tolist(), found, strict=True):
-                        fresh[e].sketches = sketches
-                for i, column, name, times in unseen:
-                    merge_unseen(fresh[int(used[i])].unseen, column, [(name, times)])
+                for plan, mine in _by_plan(stream, entry_of[slot], plans):
+                    local, used = renumber(mine, entries)
+                    counts, unseen = plan.counter.count(block, local, used.size)
+                    for i, e in enumerate(used.tolist()):
+                        fresh[e] = _Open(counts[i], int(rows[e]), int(first[e]), int(last[e]) + 1, {})
+                    if number == 0 and plan.sampler is not None:
+                        before = [k.sketches if (k := known[e]) is not None else None for e in used.tolist()]
+                        found = plan.sampler.sketch(block, self._seed, offsets, delays, local, before)
+                        for e, sketches in zip(used.tolist(), found, strict=True):
+                            fresh[e].sketches = sketches
+                    for i, column, name, times in unseen:
+                        merge_unseen(fresh[int(used[i])].unseen, column, [(name, times)])
                 slot += 1
         return fresh
 
@@ -295,7 +298,7 @@ class Summariser:
         met: dict[int, set[int]] = {}
         for (g, tick), content in entries.items():
             stream, group = self._groups[g]
-            by_shard.setdefault(stream.shard, []).append(_entry(group, tick, content))
+            by_shard.setdefault(stream.shard, []).append(_entry(group, tick, content, stream.mark))
             if content.sketches is not None:
                 met.setdefault(stream.shard, set()).update(content.sketches.writers.hashes.tolist())
         return [
@@ -323,15 +326,31 @@ def _sorted(entries: Iterable[Entry]) -> list[Entry]:
     return sorted(entries, key=lambda entry: (entry.group, entry.tick))
 
 
-def _entry(group: Group, tick: int, content: _Open) -> Entry:
+def _by_plan(
+    stream: StreamPlan, entry: NDArray[np.int64], plans: list[StreamPlan]
+) -> Iterator[tuple[StreamPlan, NDArray[np.int64]]]:
+    """The entries of a stream by what they are counted with; -1 where a row's entry is another's."""
+    if not stream.own:
+        yield stream, entry
+        return
+    for plan in (stream, *stream.own.values()):
+        mine = np.array([*(each is plan for each in plans), False])
+        if mine.any():
+            yield plan, np.where(mine[entry], entry, -1)
+
+
+def _entry(group: Group, tick: int, content: _Open, mark: str) -> Entry:
     counts, width = pack_counts(content.counts)
     unseen = tuple(
         (column, name, count)
         for column, names in sorted(content.unseen.items())
         for name, count in sorted(names.items())
     )
-    sketches = () if content.sketches is None else content.sketches.packed()
-    return Entry(group, tick, content.rows, content.from_offset, content.to_offset, counts, width, unseen, *sketches)
+    sample, ids, delays, writers = (b"",) * 4 if content.sketches is None else content.sketches.packed()
+    return Entry(
+        group, tick, content.rows, content.from_offset, content.to_offset, counts, width, unseen,
+        sample, ids, delays, writers, profile=mark,
+    )  # fmt: skip
 
 
 def _lookup(ids: list[int], codes: NDArray[np.int64]) -> NDArray[np.int64]:

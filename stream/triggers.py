@@ -88,9 +88,9 @@ class PolicyClock:
                 yield from self._decide(tick * self._plan.pane_ms)
             for plain in news or ():
                 self._policy.take(Measured(*plain) if len(plain) > 1 else Labels(*plain))
+            self._meet(tick * self._plan.pane_ms, versions)
             for status, *rest in changes:
                 self._change(status, *rest)
-            self._meet(tick * self._plan.pane_ms, versions)
         if self._started:
             yield from self._decide((reached + 1) * self._plan.pane_ms)
 
@@ -219,15 +219,32 @@ class PolicyClock:
             train_from_ms=decision.train_from_ms,
             dry_run=(retrain is not None and retrain.dry_run) or (command is not None and command.dry_run),
             ranges=join_ranges([r for i in ids for r in self._open[i][1]]),
-            profile_id=profile_ids(self._plan.streams),
+            profile_id=profile_ids([s.of(decision.version) for s in self._plan.streams]),
             fingerprint=self._plan.fingerprint,
             requested_by=by,
             incident_ids=tuple(dict.fromkeys(homes[i] for i in ids if i in homes)),
             train_to_ms=decision.decided_ms,
             deadline_ms=decision.deadline_ms,
             rules=decision.findings,
-            model={} if retrain is None else dict(sorted(retrain.model.items())),
+            model=self._references(decision.version),
         )
+
+    def _references(self, version: str) -> dict[str, str]:
+        """What is known of a version's training: of its profile, and of the configuration for all versions."""
+        retrain = self._plan.config.retrain
+        found = {} if retrain is None else dict(retrain.model)
+        for stream in self._plan.streams:
+            found |= stream.of(version).profile.model
+        return dict(sorted(found.items()))
+
+
+def _importance(streams: Sequence[StreamPlan]) -> dict[str, float]:
+    """Weight of every column: what the profiles say, the newest of a stream first; all alike when none says it."""
+    given: dict[str, float] = {}
+    for stream in streams:
+        for plan in (stream, *stream.own.values()):
+            given |= plan.profile.importance
+    return {name: given.get(name, 0.0) if given else 1.0 for s in streams for name in s.columns}
 
 
 def _policy_of(plan: MonitorPlan) -> Policy:
@@ -237,7 +254,7 @@ def _policy_of(plan: MonitorPlan) -> Policy:
     prompt = [s for s in plan.streams if s.stream not in _LATE_STREAMS]
     around = Surroundings(
         window_ms=DEFAULT_WINDOW_PANES * plan.pane_ms,
-        importance={column.name: 1.0 for s in prompt for column in s.profile.columns},
+        importance=_importance(prompt),
         limits={str(metric): limit for metric, limit in config.performance.limits.items()},
         cohort_ms=config.performance.cohort,
     )

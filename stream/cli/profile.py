@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from time import time_ns
 
@@ -46,6 +48,9 @@ _DEFAULT = Path("driftbus.yaml")
 @click.option("--label", default="", metavar="COLUMN", help="The outcome: gets a profile of its own, for the labels.")
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave it out. Repeatable.")
 @click.option("--categorical", multiple=True, metavar="COLUMN", help="Its numbers are names. Repeatable.")
+@click.option("--version", default="", help="Only rows of this version of the model are compared with it.")
+@click.option("--importance", type=_FILE, help="How much columns matter to the model: JSON, column: number.")
+@click.option("--model", multiple=True, metavar="NAME=TEXT", help="What triggers say of the version. Repeatable.")
 @click.option("--out", type=_FILE, help="Write it as JSON.")
 @click.option("--publish", is_flag=True, help="Put it on the profiles topic, where workers find it.")
 def command(
@@ -61,6 +66,9 @@ def command(
     label: str,
     ignore: tuple[str, ...],
     categorical: tuple[str, ...],
+    version: str,
+    importance: Path | None,
+    model: tuple[str, ...],
     out: Path | None,
     publish: bool,
 ) -> None:
@@ -69,6 +77,10 @@ def command(
     \b
     driftbus profile train.parquet --monitor credit --publish
     driftbus profile train.csv --out profile.json
+    driftbus profile train.parquet --version 13 --model mlflow_run=7f3a --publish
+
+    With --version the profile takes over when that version appears in the stream; other versions keep theirs. Publish
+    it and start the workers again before the version goes live.
 
     Types are inferred; identifiers and constants are left out, with a line that says so.
     Workers that run take up a new profile when they are started again.
@@ -79,7 +91,11 @@ def command(
     if config is not None:
         wishes = with_mapping(wishes, config.monitors[name].streams[of], open_table(train).names)
     training = read_training(train, wishes)
-    profiles = _profiles(training, name, of, ordered, config)
+    weights, known = _weights(importance), _references(model)
+    profiles = [
+        replace(profile, version=version, importance=weights, model=known)
+        for profile in _profiles(training, name, of, ordered, config)
+    ]
     click.echo(f"{click.style(f'driftbus {driftbus.__version__}', bold=True)}  {train.name} {training.rows:,} rows")
     for profile in profiles:
         _describe(profile)
@@ -136,8 +152,29 @@ def _profiles(training: Training, monitor: str, stream: str, ordered: bool, conf
     ]  # fmt: skip
 
 
+def _weights(path: Path | None) -> dict[str, float]:
+    """Column → importance, of a JSON file."""
+    if path is None:
+        return {}
+    try:
+        values = json.loads(path.read_text())
+        return {str(name): float(weight) for name, weight in values.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{path} can't be read: {error}", key="--importance", fix='write {"income": 0.7, "age": 0.3}'
+        ) from error
+
+
+def _references(pairs: tuple[str, ...]) -> dict[str, str]:
+    parts = [pair.partition("=") for pair in pairs]
+    if bad := [name + sign for name, sign, text in parts if not (name and text)]:
+        raise ConfigError(f"{bad[0]!r} is no NAME=TEXT", key="--model", fix="write --model mlflow_run=7f3a")
+    return {name: text for name, _, text in parts}
+
+
 def _describe(profile: Profile) -> None:
-    head = click.style(f"{profile.monitor}/{profile.stream}", bold=True)
+    of = f" of version {profile.version}" if profile.version else ""
+    head = click.style(f"{profile.monitor}/{profile.stream}{of}", bold=True)
     click.echo(f"  {head}  {len(profile.columns)} columns, profile {profile.profile_id[:12]}")
     width = max(len(column.name) for column in profile.columns)
     for column in profile.columns:
@@ -159,11 +196,14 @@ def _content(column: ColumnProfile) -> str:
 
 
 def _publish(config: Config, profiles: list[Profile]) -> None:
-    from driftbus.stream.worker.profiles import publish_profile
+    from driftbus.stream.worker.profiles import key_of, publish_profile
 
     for profile in profiles:
-        if profile.stream in config.monitors[profile.monitor].streams:
+        stream = config.monitors[profile.monitor].streams.get(profile.stream)
+        if stream is not None and profile.version and not stream.version:
+            click.echo(f"  note      {profile.stream} maps no version: its profile stays, that one is not published")
+        elif stream is not None:
             publish_profile(config.kafka, config.topics.profiles, profile)
-            click.echo(f"  published {profile.monitor}/{profile.stream} on {config.topics.profiles}")
+            click.echo(f"  published {key_of(profile)} on {config.topics.profiles}")
         else:
             click.echo(f"  note      {profile.monitor} reads no {profile.stream}: that profile is not published")

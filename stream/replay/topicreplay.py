@@ -18,7 +18,7 @@ from driftbus.stream.replay.replay import Progress, Replay, Write
 from driftbus.stream.replay.sources import Part, Point, SourceReader
 from driftbus.stream.replay.tracks import Tracks
 from driftbus.stream.worker.learning import learn_from_topic
-from driftbus.stream.worker.profiles import Key, find_profiles
+from driftbus.stream.worker.profiles import Key, find_own_profiles, find_profiles
 from driftbus.stream.worker.topics import admin_client, partition_counts
 
 SKEW_PANES = 256
@@ -160,6 +160,7 @@ def prepare(config: Config, monitor: str, begin: Point | None, end: Point | None
         if all((n, s) in profiles and m.streams[s].topic in counts for s in m.streams)
     }
     config = config.model_copy(update={"monitors": able})
-    plans = build_plans(config, profiles, {topic: counts[topic] for topic in topics_of(config)})
+    own = find_own_profiles(config, counts.get(config.topics.profiles, 0))
+    plans = build_plans(config, profiles, {topic: counts[topic] for topic in topics_of(config)}, own=own)
     reader = SourceReader(config.kafka, topics, begin, end)
     return TopicReplay(config, profiles, plans, topics, reader, notes)

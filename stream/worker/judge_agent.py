@@ -211,6 +211,8 @@ class JudgeAgent:
             self._metrics.late.labels(name, stream.name).inc(grown["late"])
             self._metrics.expired.labels(name, stream.name).inc(grown["expired"])
             self._metrics.contradictions.labels(name).inc(grown["contradictions"])
+            self._metrics.unfit.labels(name).inc(grown["unfit"])
+        self._metrics.pending.labels(name).set(monitor.policy.pending)
         self._metrics.show_open(name, open_, monitor.incidents.severities())
         self._metrics.foreign_parts.labels(name).inc(self._grown((name, ""), {"foreign": monitor.foreign})["foreign"])
 
@@ -241,7 +243,7 @@ class JudgeAgent:
 
 
 def _tally(counts: Any) -> dict[str, int]:
-    return {name: getattr(counts, name) for name in ("panes", "late", "expired", "contradictions")}
+    return {name: getattr(counts, name) for name in ("panes", "late", "expired", "contradictions", "unfit")}
 
 
 def _decode(records: RecordBatch) -> tuple[list[tuple[int, Message]], list[tuple[int, str, str]]]:

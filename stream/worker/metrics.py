@@ -91,6 +91,10 @@ class Metrics:
             "comparisons", "Verdicts on versions published.", "monitor", "challenger", "metric", "status"
         )
         self.triggers = counter("retrain_triggers", "Retrain triggers published.", "monitor", "policy", "dry_run")
+        self.pending = gauge("retrain_pending", "1 while a trigger waits for its new version.", "monitor")
+        self.unfit = counter(
+            "unfit_rows", "Rows of a version that were counted into another profile's cells, passed over.", "monitor"
+        )
         self.snapshot_age = gauge("snapshot_age_seconds", "Age of the oldest snapshot of a monitor judged here.")
         self.snapshot_duration = histogram("snapshot_duration_seconds", "Making and storing one snapshot.")
         self.decode = histogram("decode_seconds", "Decoding one batch.")

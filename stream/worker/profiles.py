@@ -1,9 +1,11 @@
-"""Where profiles are kept: in files, or on the profiles topic under the key ``monitor/stream``."""
+"""Where profiles are kept: in files, or on the profiles topic under the key ``monitor/stream`` or, for a version of the
+model with a profile of its own, ``monitor/stream/version``."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from confluent_kafka import Producer
@@ -19,6 +21,9 @@ Key = tuple[str, str]
 """(monitor, stream)."""
 
 _PATIENCE_S = 30.0
+
+MOST_VERSIONS = 8
+"""Versions of a stream that have profiles of their own: the newest."""
 
 
 def find_profiles(config: Config, partitions: int) -> dict[Key, Profile]:
@@ -41,13 +46,49 @@ def find_profiles(config: Config, partitions: int) -> dict[Key, Profile]:
     return found
 
 
+def find_own_profiles(config: Config, partitions: int) -> list[Profile]:
+    """The profiles of versions, from files and from the topic: the newest of each stream.
+
+    Args:
+        config: names files and the topic.
+        partitions: of the profiles topic.
+
+    Raises:
+        ConfigError: a file can't be read, or is of another monitor, stream or version.
+        StateError: a record of the topic can't be read.
+        Unavailable: the brokers don't answer.
+    """
+    able = {(n, s) for n, m in config.monitors.items() for s, stream in m.streams.items() if stream.version}
+    found: dict[tuple[str, str, str], Profile] = {}
+    if able and partitions:
+        for profile in _read(config.kafka, config.topics.profiles, range(partitions)):
+            if profile.version and (profile.monitor, profile.stream) in able:
+                found[profile.monitor, profile.stream, profile.version] = profile
+    for name, monitor in config.monitors.items():
+        for version, path in monitor.profiles.items():
+            profile = replace(load_profile(Path(path)), version=version)
+            _check_whose(profile, name, config, path, f"monitors.{name}.profiles.{version}")
+            found[name, profile.stream, version] = profile
+    kept: list[Profile] = []
+    for name, stream in sorted(able):
+        mine = [p for p in found.values() if (p.monitor, p.stream) == (name, stream)]
+        kept += sorted(mine, key=lambda p: (p.created_ms, p.version))[-MOST_VERSIONS:]
+    return kept
+
+
 def read_profiles(kafka: KafkaConfig, topic: str, partitions: Iterable[int]) -> dict[Key, Profile]:
-    """All profiles on the profiles topic, the newest of each stream.
+    """All profiles on the profiles topic that are not of one version, the newest of each stream.
 
     Raises:
         StateError: a record can't be read.
         Unavailable: the brokers don't answer.
     """
+    found = _read(kafka, topic, partitions)
+    return {(profile.monitor, profile.stream): profile for profile in found if not profile.version}
+
+
+def _read(kafka: KafkaConfig, topic: str, partitions: Iterable[int]) -> list[Profile]:
+    """The newest profile of each key."""
     newest: dict[str, bytes] = {}
     for record in read_to_end(kafka.librdkafka(), topic, partitions):
         key, value = (record.key() or b"").decode(errors="replace"), record.value()
@@ -55,8 +96,12 @@ def read_profiles(kafka: KafkaConfig, topic: str, partitions: Iterable[int]) -> 
             newest.pop(key, None)
         else:
             newest[key] = value
-    profiles = [_unpacked(value, key, topic) for key, value in newest.items()]
-    return {(profile.monitor, profile.stream): profile for profile in profiles}
+    return [_unpacked(value, key, topic) for key, value in newest.items()]
+
+
+def key_of(profile: Profile) -> str:
+    """The key of its record."""
+    return "/".join((profile.monitor, profile.stream, *([profile.version] if profile.version else [])))
 
 
 def _unpacked(value: bytes, key: str, topic: str) -> Profile:
@@ -85,7 +130,7 @@ def publish_profile(kafka: KafkaConfig, topic: str, profile: Profile) -> None:
     producer.produce(
         topic,
         pack_profile(profile.to_dict()),
-        f"{profile.monitor}/{profile.stream}",
+        key_of(profile),
         on_delivery=lambda error, _: refused.append(error.str()) if error is not None else None,
     )
     left = producer.flush(_PATIENCE_S + 1.0)
@@ -125,11 +170,15 @@ def _from_files(config: Config) -> dict[Key, Profile]:
         if monitor.profile is None:
             continue
         profile = load_profile(Path(monitor.profile))
-        if profile.monitor != name or profile.stream not in monitor.streams:
-            raise ConfigError(
-                f"{monitor.profile} is the profile of monitor {profile.monitor}, stream {profile.stream}",
-                key=f"monitors.{name}.profile",
-                fix=f"make one with `driftbus profile DATA --monitor {name}`",
-            )
+        _check_whose(profile, name, config, monitor.profile, f"monitors.{name}.profile")
         found[name, profile.stream] = profile
     return found
+
+
+def _check_whose(profile: Profile, name: str, config: Config, path: str, key: str) -> None:
+    if profile.monitor != name or profile.stream not in config.monitors[name].streams:
+        raise ConfigError(
+            f"{path} is the profile of monitor {profile.monitor}, stream {profile.stream}",
+            key=key,
+            fix=f"make one with `driftbus profile DATA --monitor {name}`",
+        )

@@ -20,7 +20,7 @@ from driftbus.stream.plan import Plans, build_plans, topics_of
 from driftbus.stream.worker.copartition import require_copartitioned
 from driftbus.stream.worker.lacking import warn_of_lacking
 from driftbus.stream.worker.learning import learn_from_topic
-from driftbus.stream.worker.profiles import Key, find_profiles, publish_once
+from driftbus.stream.worker.profiles import Key, find_own_profiles, find_profiles, publish_once
 from driftbus.stream.worker.publish import register_outputs
 from driftbus.stream.worker.repartition_agent import Target, targets_of
 from driftbus.stream.worker.storefolder import require_writable
@@ -74,11 +74,12 @@ def prepare(
     resolvers = open_resolvers(config, registry)
     schema_ids = register_outputs(config, registry)
     profiles = find_profiles(config, counts[config.topics.profiles])
+    own = find_own_profiles(config, counts[config.topics.profiles])
     for monitor, stream in _missing(config, profiles):
         profiles[monitor, stream] = _learned(config, monitor, stream, counts, stopped, learning)
     warn_of_lacking(config, profiles, counts)
     require_copartitioned(config, counts, resolvers)
-    plans = build_plans(config, profiles, counts)
+    plans = build_plans(config, profiles, counts, own=own)
     if plans.outcomes:
         require_writable(Path(config.run.store))
     return Prepared(plans, resolvers, schema_ids, admin, targets_of(config, counts))

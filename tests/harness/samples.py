@@ -231,6 +231,7 @@ ENTRY = Entry(
     writers=bytes(range(100, 112)),
     cohort=20_378,
     cells=bytes(range(128)),
+    profile="0123456789abcdef",
 )
 WRITER = WriterFields(0xFEDC_BA98_7654_3210, (("income", "double?"), ("time", "timestamp-millis")))
 PART = SummaryPart("final", Source("predictions", 3, "0a1b2c3d"), 10, 24_000, 25_098, 176_060_700, (ENTRY,), (WRITER,))
@@ -304,6 +305,9 @@ PROFILE: dict[str, Any] = {
         ],
     },
     "outcome": {"shape": "{}", "labels": 5, "cells": [3, 7], "counts": [2, 3]},
+    "version": "13",
+    "importance": {"income": 0.7},
+    "model": {"mlflow_run": "7f3a"},
 }
 
 EVENTS: dict[str, dict[str, Any]] = {
