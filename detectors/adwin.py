@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from driftbus.detectors import longrun
 from driftbus.detectors.adwin_kernel import (
     AFTER_N,
+    ALARMS,
     BEFORE_N,
     CONTRAST,
     EPSILON,
@@ -169,6 +170,10 @@ class AdwinBank:
             self._steps, self.found, self.alarmed,
         )  # fmt: skip
         return [self._alarm(int(i)) for i in np.flatnonzero(self.alarmed)] if alarms else []
+
+    def allow(self, alarms: bool) -> None:
+        """Whether panes from now on may raise alarms; windows and variances grow meanwhile. No part of the state."""
+        self._rules[ALARMS] = alarms
 
     def seen(self, score: int) -> float:
         """Values since the start or the last alarm."""

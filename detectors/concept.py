@@ -113,10 +113,11 @@ class ConceptDetector:
         self._history.add(tick, channels)
         rows = int(channels[self._view.scores[0].cell].sum())
         self._book.rows += rows
-        alarms = [(alarm.score, alarm) for alarm in self._plain.update(tick, channels)]
+        known, quiet = int(self._book.rows[0]), self._settings.quiet_labels
+        alarms = [(alarm.score, alarm) for alarm in self._plain.update(tick, channels, known >= quiet)]
         if self._fitted is not None:
-            first = self._plain.size
-            alarms += [(first + alarm.score, alarm) for alarm in self._fitted.update(tick, channels)]
+            first, allowed = self._plain.size, known >= quiet + self._labels(self._learned)
+            alarms += [(first + alarm.score, alarm) for alarm in self._fitted.update(tick, channels, allowed)]
         found: dict[int, list[_Found]] = {}
         for score, alarm in alarms:
             if self._score(score).column:

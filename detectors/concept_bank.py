@@ -40,11 +40,14 @@ class Scored:
             alarms="adwin" in settings.detectors,
         )  # fmt: skip
         share = np.array([s.share for s in scores], np.bool_)
-        self.bank = AdwinBank(_levels(scores, settings), rules, held, share=share)
+        reach = np.full(self.size, settings.reach)
+        self.bank = AdwinBank(_levels(scores, settings), rules, held, share=share, reach=reach)
+        self._alarms = "adwin" in settings.detectors
 
-    def update(self, tick: int, channels: Int) -> list[AdwinAlarm]:
-        """Take one pane of channels; the alarms, in the order of the scores."""
+    def update(self, tick: int, channels: Int, alarms: bool) -> list[AdwinAlarm]:
+        """Take one pane of channels; the alarms, in the order of the scores, if there may be any."""
         self._count(channels)
+        self.bank.allow(alarms and self._alarms)
         return self.bank.update(tick, self._n, self._total, self._m2)
 
     def _count(self, channels: Int) -> None:

@@ -26,6 +26,9 @@ class ConceptSettings:
         delta_label: the same on shares of labels; divided by K/4 for K > 4 classes.
         delta_calibration: the same on what labels differ from what their scores let expect.
         learn_labels: without a reference the first so many labels become what scores let expect.
+        quiet_labels: no alarm before so many: until then autocorrelation is not known. Of calibration: so many after
+            what scores let expect is known.
+        reach: Bernstein's range where autocorrelation counts, see `driftbus.detectors.adwin`: errors come in bursts.
         clip: log loss takes probabilities to be at least this and at most its complement.
         moved_alpha: level at which P(Y), P(Ŷ) and P(Y|Ŷ) are each said to have moved.
         clock, buckets, least_side, grace, longrun: of ADWIN, see `driftbus.detectors.adwin.AdwinRules`.
@@ -43,6 +46,8 @@ class ConceptSettings:
     delta_label: float = 0.005
     delta_calibration: float = 0.005
     learn_labels: int = 1_000
+    quiet_labels: int = 500
+    reach: float = 2.0
     clip: float = 0.01
     moved_alpha: float = 1e-3
     clock: int = 32
