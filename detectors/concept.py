@@ -11,20 +11,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import sqrt
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbus.detectors.adwin import AdwinAlarm, AdwinBank
-from driftbus.detectors.concept_bank import Scored
 from driftbus.detectors.concept_episodes import ConceptBook
-from driftbus.detectors.concept_evidence import ConceptEvidence, effect_of, least_effect, located
+from driftbus.detectors.concept_evidence import ConceptEvidence, is_back, located, of_alarm, present
 from driftbus.detectors.concept_history import CountHistory
 from driftbus.detectors.concept_moved import CONCEPT, LABEL, PREDICTION, UNKNOWN, Moved, explained, what_moved
 from driftbus.detectors.concept_settings import ConceptSettings
 from driftbus.detectors.concept_view import ConceptScore, concept_view
+from driftbus.detectors.concept_watch import ConceptWatch
 from driftbus.detectors.episodes import OpenEpisode
 from driftbus.detectors.outcomes import OutcomeShape
 from driftbus.detectors.river_engine import RiverEngine
@@ -73,21 +71,18 @@ class ConceptDetector:
         self._view = concept_view(shape, settings.clip)
         self._given = None if reference is None or not reference.any() else self._view.fold(reference)
         self._fingerprint = _fingerprint(shape, settings, reference)
-        self._plain = Scored(self._view.scores, settings, self._given)
-        self._most = self._plain.size + 2 * sum(s.cells.shape[1] == 2 for s in self._view.strata if not s.sums)
-        self._fitted: Scored | None = None if self._given is None else self._fit(self._given)
-        self._learned = np.zeros(self._view.size, np.int64)
+        self._watch = ConceptWatch(self._view, settings, self._given)
         self._history = CountHistory(self._view.size)
         self._engine = RiverEngine(settings.detectors, settings.divisor)
         self._detectors = ("adwin", *self._engine.names)
-        scores = [*self._view.scores, *([_BLANK] * (self._most - self._plain.size))]
+        scores = [*self._view.scores, *([_BLANK] * (self._watch.most - len(self._view.scores)))]
         columns = dict.fromkeys((s.column, s.aspect) for s in self._view.scores if s.column)
-        if self._most > self._plain.size:
+        if self._watch.most > len(self._view.scores):
             columns[("calibration", "concept")] = None
         self._book = ConceptBook(
             tuple(columns), self._detectors, [s.unit for s in scores], [s.category for s in scores]
         )
-        self._last = np.full(self._most, _EVER, np.int64)  # change point of each score's last alarm
+        self._last = np.full(self._watch.most, _EVER, np.int64)  # change point of each score's last alarm
         self._reset = np.full(max(1, len(self._engine.names)), _EVER, np.int64)  # tick of river's last alarms
         self._tick = np.full(1, _EVER, np.int64)
 
@@ -111,21 +106,12 @@ class ConceptDetector:
         if not channels.any():
             return []
         self._history.add(tick, channels)
-        rows = int(channels[self._view.scores[0].cell].sum())
-        self._book.rows += rows
-        known, quiet = int(self._book.rows[0]), self._settings.quiet_labels
-        alarms = [(alarm.score, alarm) for alarm in self._plain.update(tick, channels, known >= quiet)]
-        if self._fitted is not None:
-            first, allowed = self._plain.size, known >= quiet + self._labels(self._learned)
-            alarms += [(first + alarm.score, alarm) for alarm in self._fitted.update(tick, channels, allowed)]
+        self._book.rows += self._watch.labels(channels)
         found: dict[int, list[_Found]] = {}
-        for score, alarm in alarms:
-            if self._score(score).column:
-                self._take(score, self._of_alarm(score, alarm), found)
+        for score, alarm in self._watch.update(tick, channels):
+            self._take(score, of_alarm(alarm, score, self._watch.score(score), self._book.base[score]), found)
         for evidence in self._of_river(tick, channels):
             self._take(0, evidence, found)
-        if self._fitted is None:
-            self._learn(channels)
         return self._fold(tick, found)
 
     def open_episodes(self) -> list[OpenEpisode]:
@@ -158,48 +144,21 @@ class ConceptDetector:
         detector = cls(shape, settings, reference)
         arrays = unpack(_KIND, detector._fingerprint, data)
         own = select(arrays, "own", detector._own())
-        detector._learned, detector._last, detector._tick = own["learned"], own["last"], own["tick"]
-        detector._reset = own["reset"]
-        if detector._fitted is None and detector._labels(detector._learned) >= settings.learn_labels:
-            detector._fitted = detector._fit(detector._learned)
+        detector._last, detector._tick, detector._reset = own["last"], own["tick"], own["reset"]
+        learned = {"learned": detector._watch.arrays()["learned"]}
+        detector._watch.learn(select(arrays, "watch", learned)["learned"])
         for prefix, part in detector._parts():
             part.restore(select(arrays, prefix, part.arrays()))
         return detector
 
     def _parts(self) -> tuple[tuple[str, _Part], ...]:
-        fitted = (("fitted", self._fitted.bank),) if self._fitted is not None else ()
-        own = ("adwin", self._plain.bank), ("history", self._history), ("episodes", self._book), ("river", self._engine)
-        return (*own, *fitted)
+        return ("watch", self._watch), ("history", self._history), ("episodes", self._book), ("river", self._engine)
 
     def _own(self) -> dict[str, NDArray[Any]]:
-        return {"learned": self._learned, "last": self._last, "reset": self._reset, "tick": self._tick}
-
-    def _labels(self, channels: Int) -> int:
-        return int(channels[self._view.scores[0].cell].sum())
-
-    def _fit(self, reference: Int) -> Scored | None:
-        scores = self._view.calibrations(reference)
-        return Scored(scores, self._settings, reference) if scores else None
-
-    def _learn(self, channels: Int) -> None:
-        self._learned += channels
-        if self._labels(self._learned) >= self._settings.learn_labels:
-            self._fitted = self._fit(self._learned)
-
-    def _score(self, score: int) -> ConceptScore:
-        if score < self._plain.size:
-            return self._plain.scores[score]
-        assert self._fitted is not None
-        return self._fitted.scores[score - self._plain.size]
-
-    def _bank(self, score: int) -> tuple[AdwinBank, int]:
-        if score < self._plain.size:
-            return self._plain.bank, score
-        assert self._fitted is not None
-        return self._fitted.bank, score - self._plain.size
+        return {"last": self._last, "reset": self._reset, "tick": self._tick}
 
     def _number(self, score: int) -> int:
-        s = self._score(score)
+        s = self._watch.score(score)
         return self._book.columns.index((s.column, s.aspect))
 
     def _take(self, score: int, evidence: ConceptEvidence, found: dict[int, list[_Found]]) -> None:
@@ -212,7 +171,7 @@ class ConceptDetector:
             return  # other rows came, or the reference knew little of these scores
         what = "prior"
         if self._book.columns[number][1] != "labels":
-            by_mix = explained(self._view, self._score(score), before, after)
+            by_mix = explained(self._view, self._watch.score(score), before, after)
             what = "mix" if moved.concept.moved is False and by_mix >= _MOSTLY else "concept"
         found.setdefault(number, []).append(_Found(evidence, moved, what))
 
@@ -224,48 +183,16 @@ class ConceptDetector:
     def _moved(self, before: Int, after: Int) -> Moved:
         if not before.any() or not after.any():
             return UNKNOWN
-        named = {s.name: i for i, s in reversed(list(enumerate(self._plain.scores)))}
-        n = float(self._labels(after))
-        designs = {
-            LABEL: self._design(named.get("label", 0), n, before, after),
-            PREDICTION: self._design(named["prediction"], n, before, after),
-            CONCEPT: self._design(0 if self._fitted is None else self._plain.size, n, before, after),
-        }
+        named = {s.name: i for i, s in reversed(list(enumerate(self._watch.scores)))}
+        n, both = float(self._watch.labels(after)), before + after
+        scores = {LABEL: named.get("label", 0), PREDICTION: named["prediction"], CONCEPT: self._watch.calibration}
+        designs = {name: self._watch.design(score, n, both) for name, score in scores.items()}
         return what_moved(self._view, before, after, self._settings.moved_alpha, designs)
-
-    def _design(self, score: int, n: float, before: Int, after: Int) -> float:
-        """By how much autocorrelation raises the variance of a score's mean."""
-        bank, i = self._bank(score)
-        _, _, variance = self._score(score).moments(before + after)
-        return max(1.0, bank.variance(i, n) / variance) if variance > 0 else 1.0
-
-    def _of_alarm(self, score: int, alarm: AdwinAlarm) -> ConceptEvidence:
-        base = self._base(score, alarm.before_mean)
-        return ConceptEvidence(
-            score=score,
-            detector=0,
-            statistic=alarm.statistic,
-            threshold=alarm.threshold,
-            p_value=alarm.p_value,
-            effect=effect_of(self._score(score), base, alarm.after_mean, alarm.variance),
-            least_effect=least_effect(self._score(score), base, alarm.after_mean, alarm.after_n, alarm.variance),
-            before=alarm.before_mean,
-            before_n=alarm.before_n,
-            after=alarm.after_mean,
-            after_n=alarm.after_n,
-            since=alarm.since,
-            since_low=alarm.since_low,
-            since_high=alarm.since_high,
-        )
-
-    def _base(self, score: int, otherwise: float) -> float:
-        mean, n, _ = self._book.base[score]
-        return float(mean) if n > 0 else otherwise
 
     def _of_river(self, tick: int, channels: Int) -> list[ConceptEvidence]:
         if not self._engine.names:
             return []
-        score, found = self._plain.scores[0], []
+        score, found = self._watch.scores[0], []
         names = self._engine.update(tick, np.repeat(score.value, channels[score.cell]))
         for name in names:
             place = self._engine.names.index(name)
@@ -293,9 +220,9 @@ class ConceptDetector:
         first = max(found, key=lambda one: one.evidence.effect)
         e, moved, what = first.evidence, first.moved, first.what
         direction = book.direction(number)
-        shift = e.after - self._base(e.score, e.before)
-        is_back = direction and abs(shift) <= 0.5 * abs(e.after - e.before)
-        if direction and not is_back and shift * direction < 0 and e.score == book.score(number):
+        shift = e.after - (book.base[e.score, 0] if self._is_shifted(e.score) else e.before)
+        returns = direction and abs(shift) <= 0.5 * abs(e.after - e.before)
+        if direction and not returns and shift * direction < 0 and e.score == book.score(number):
             transitions.append(self._close(number, e))  # through the old level to its other side
             direction = 0
         if not direction:
@@ -307,63 +234,27 @@ class ConceptDetector:
             if not self._is_shifted(other.score):
                 book.base[other.score] = other.before, other.before_n, other.after - other.before
         severity = settings.severity(e.least_effect)
-        if not is_back and severity > book.severity(number):
+        if not returns and severity > book.severity(number):
             return [book.escalate(number, e, severity, moved)]
         if book.rows_since_told(number) >= settings.change_values:
             return [book.change(number, e, what, moved)]
         return []
 
     def _quiet(self, number: int, tick: int) -> list[Transition]:
-        """Whether an open episode has grown, or is over, without a new alarm."""
-        shifted = [i for i in range(self._most) if self._is_shifted(i) and self._number(i) == number]
-        if all(self._is_back(i) for i in shifted):
-            return [self._close(number, self._now(shifted[0], tick))]
+        """Whether an open episode is over."""
+        shifted = [i for i in range(self._watch.most) if self._is_shifted(i) and self._number(i) == number]
+        watched = [(self._watch.score(i), *self._watch.bank(i), self._book.base[i]) for i in shifted]
+        if all(is_back(*one, self._settings) for one in watched):
+            since = int(self._last[shifted[0]])
+            e = present(shifted[0], *watched[0], self._settings, tick if since == _EVER else since, tick)
+            return [self._close(number, e)]
         return []
 
     def _is_shifted(self, score: int) -> bool:
         return bool(self._book.base[score, 1] > 0)
 
-    def _is_back(self, score: int) -> bool:
-        """Whether the labels since a score's last alarm have its mean from before the episode."""
-        settings = self._settings
-        bank, i = self._bank(score)
-        n, mean = bank.seen(i), bank.recent_mean(i)
-        if n < settings.close_values:
-            return False
-        base, base_n, shift = self._book.base[score].tolist()
-        variance = bank.variance(i, n)
-        bound = abs(mean - base) + settings.close_errors * sqrt(variance * (1 / n + 1 / base_n))
-        return (
-            bool(bound < 0.5 * abs(shift))
-            and effect_of(self._score(score), base, mean, variance) < settings.close_effect
-        )
-
-    def _now(self, score: int, tick: int) -> ConceptEvidence:
-        bank, i = self._bank(score)
-        n, mean = bank.seen(i), bank.recent_mean(i)
-        base, base_n, _ = self._book.base[score].tolist()
-        variance = bank.variance(i, n)
-        effect = effect_of(self._score(score), base, mean, variance)
-        since = int(self._last[score]) if self._last[score] != _EVER else tick
-        return ConceptEvidence(
-            score,
-            0,
-            effect,
-            self._settings.close_effect,
-            None,
-            effect,
-            effect,
-            base,
-            base_n,
-            mean,
-            n,
-            since,
-            since,
-            tick,
-        )
-
     def _close(self, number: int, e: ConceptEvidence) -> Transition:
-        for i in range(self._most):
+        for i in range(self._watch.most):
             if self._is_shifted(i) and self._number(i) == number:
                 self._book.base[i] = 0.0
         return replace(self._book.close(number, e, UNKNOWN), moved=())

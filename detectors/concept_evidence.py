@@ -9,10 +9,13 @@ from math import copysign, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbus.detectors.adwin import AdwinAlarm, AdwinBank
+from driftbus.detectors.concept_settings import ConceptSettings
 from driftbus.detectors.concept_view import ConceptScore
 from driftbus.detectors.verdict import share_effect
 
 Int = NDArray[np.int64]
+Float = NDArray[np.float64]
 
 _LIKELY = 8.0
 """Cuts whose squared standardised contrast is so near to the largest one's are likely as well."""
@@ -57,6 +60,71 @@ def least_effect(score: ConceptScore, before: float, after: float, n: float, var
     error = 2 * sqrt(variance / max(n, 1.0))
     nearer = before if abs(after - before) <= error else after - copysign(error, after - before)
     return effect_of(score, before, nearer, variance)
+
+
+def of_alarm(alarm: AdwinAlarm, index: int, score: ConceptScore, base: Float) -> ConceptEvidence:
+    """Evidence of a mean that changed.
+
+    Args:
+        alarm: of ADWIN.
+        index: of the score.
+        score: what it is.
+        base: float64[3], mean and rows before its open episode, see `driftbus.detectors.concept_episodes`.
+    """
+    was = float(base[0]) if base[1] > 0 else alarm.before_mean
+    return ConceptEvidence(
+        score=index,
+        detector=0,
+        statistic=alarm.statistic,
+        threshold=alarm.threshold,
+        p_value=alarm.p_value,
+        effect=effect_of(score, was, alarm.after_mean, alarm.variance),
+        least_effect=least_effect(score, was, alarm.after_mean, alarm.after_n, alarm.variance),
+        before=alarm.before_mean,
+        before_n=alarm.before_n,
+        after=alarm.after_mean,
+        after_n=alarm.after_n,
+        since=alarm.since,
+        since_low=alarm.since_low,
+        since_high=alarm.since_high,
+    )
+
+
+def is_back(score: ConceptScore, bank: AdwinBank, i: int, base: Float, settings: ConceptSettings) -> bool:
+    """Whether the labels since a score's last alarm have its mean from before the episode.
+
+    Args:
+        score: what it is, number i of `bank`.
+        bank: what watches it.
+        i: its index there.
+        base: float64[3], mean and rows before, and how far it went.
+        settings: the constants.
+    """
+    n, mean = bank.seen(i), bank.recent_mean(i)
+    if n < settings.close_values:
+        return False
+    was, was_n, shift = base.tolist()
+    variance = bank.variance(i, n)
+    bound = abs(mean - was) + settings.close_errors * sqrt(variance * (1 / n + 1 / was_n))
+    return bool(bound < 0.5 * abs(shift)) and effect_of(score, was, mean, variance) < settings.close_effect
+
+
+def present(
+    index: int,
+    score: ConceptScore,
+    bank: AdwinBank,
+    i: int,
+    base: Float,
+    settings: ConceptSettings,
+    since: int,
+    tick: int,
+) -> ConceptEvidence:
+    """Where a score is now, for an episode that ends."""
+    n, mean = bank.seen(i), bank.recent_mean(i)
+    was, was_n, _ = base.tolist()
+    effect = effect_of(score, was, mean, bank.variance(i, n))
+    limit = settings.close_effect
+    return ConceptEvidence(index, 0, effect, limit, None, effect, effect, was, was_n, mean, n, since, since, tick)
 
 
 def located(

@@ -296,7 +296,7 @@ PARTS: dict[str, tuple[Callable[[], Part], Callable[..., object]]] = {
 }
 
 
-IN_GROUPS = {"EpisodeBook", "SeasonClock", "ConceptBook"}
+IN_GROUPS = {"EpisodeBook", "SeasonClock", "ConceptBook", "ConceptWatch"}
 """Kept by a group, and resumed with it above; the clock in test_seasons.py, outcomes in test_concept.py."""
 
 
