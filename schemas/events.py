@@ -248,7 +248,8 @@ class Hint:
 
     Args:
         kind: ``nulls_first``, ``schema_change``, ``one_source``, ``new_version``, ``one_segment``, ``skew``,
-            ``everything``, ``outputs_only`` or ``inputs_only``.
+            ``everything``, ``outputs_only``, ``inputs_only``; of labels ``estimated``, ``with_inputs``,
+            ``concept`` or ``prior``.
         text: what speaks for it, in a sentence.
         columns: those it is about.
         before, after: of ``one_segment``: mean effect over all rows, and without the segment.

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from driftbus.schemas.events import DriftEvent, Hint
 from driftbus.schemas.vectorparts import split_name
+from driftbus.stream.outcomes.hints import outcome_hints
 from driftbus.stream.plan import column_path
 from driftbus.stream.scene import Scene
 
@@ -34,6 +35,7 @@ def hints_of(scene: Scene, low_ms: int, high_ms: int) -> tuple[Hint, ...]:
         low_ms, high_ms: its change point's interval.
     """
     found = [
+        *outcome_hints(scene),
         _schema_change(scene),
         _nulls_first(scene),
         _skew(scene),

@@ -73,7 +73,7 @@ def run(arguments: FileArguments) -> int | None:
         around = (high - low) // 2
         return f"since row {row:,}" + (f" (±{around:,})" if around else "")
 
-    say_result(say, history, [file.profile], place)
+    say_result(say, history, [s.profile for s in file.plans.monitors[file.monitor].streams], place)
     if a.html is not None:
         notes = list(filter(None, [file.table.misfit_note()]))
         facts = file_facts(file, replay, notes, _explained(a, file.monitor))
@@ -103,6 +103,11 @@ def _introduction(file: FileReplay, a: FileArguments) -> list[str]:
     if embeddings:
         names = ", ".join(map(plain, embeddings))
         lines.append(f"  embedding {names}: by length, norm and {DIRECTIONS} projections each")
+    if file.labels is not None:
+        of = f"{file.labels.topic} · " if a.labels.path is not None else ""
+        cohort = file.plans.monitors[file.monitor].config.performance.cohort
+        told = f"{of}{file.labels.label}, {file.labels.time_ms.size:,} labels · cohort {format_duration(cohort)}"
+        lines.append(f"  labels    {plain(told)}")
     if file.left_out:
         lines.append(f"  left out  {', '.join(f'{plain(name)} ({why})' for name, why in file.left_out)}")
     return [*lines, *(f"  note      {plain(note)}" for note in file.notes)]

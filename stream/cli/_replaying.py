@@ -20,6 +20,7 @@ from driftbus.schemas.jsonlines import event_json, json_line
 from driftbus.stream.judge import Decided
 from driftbus.stream.replay import summary
 from driftbus.stream.replay.history import History
+from driftbus.stream.replay.performance import performance_lines
 from driftbus.stream.replay.words import plain
 from driftbus.stream.scene import rank
 
@@ -98,6 +99,11 @@ def say_result(say: Say, history: History, profiles: Sequence[Profile], place: s
     for section in summary.sections_of(history, profiles):
         say(f"\n  {click.style(section.title, bold=True)}" if section.title else "")
         for line in summary.column_lines(section, history, place):
+            say(line)
+    measured = performance_lines(history)
+    if measured:
+        say(f"\n  {click.style('performance', bold=True)}")
+        for line in measured:
             say(line)
     columns = sum(len(profile.columns) for profile in profiles)
     say(f"\n  {summary.verdict_line(history, columns)}; {summary.trigger_line(history.triggers)}")

@@ -33,6 +33,10 @@ NEXT = {
     "everything": "Is it other traffic (a load test, a new market), another unit, or a wrong join?",
     "one_source": "Ask the owner of that source what changed then",
     "outputs_only": "Inputs are as they were: look at the model's release and at its serving code",
+    "estimated": "Watch the labels: an estimate knows what moved inputs do, not what they have come to mean",
+    "with_inputs": "Look at the incident of the inputs first; a retrain on rows since then is likely to help",
+    "concept": "The world has changed: retrain on labels since then, older ones teach what is no longer so",
+    "prior": "Look at what the labels count: a new definition, another population, or the world",
     "inputs_only": "The outputs hold so far; watch the labels before retraining",
 }
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from driftbus.detectors.concept_settings import ConceptSettings
 from driftbus.detectors.conditions import Labels, Measured
 from driftbus.detectors.episodes import OpenEpisode
+from driftbus.schemas.codec import decode_performance, encode_performance
 from driftbus.schemas.events import DriftEvent, Group, Published, SummaryPart
 from driftbus.schemas.outcomeevents import PerformanceReport
 from driftbus.stream.chain import Chain, Late
@@ -97,7 +98,7 @@ class OutcomeJudge:
 
     Attributes:
         watchers: fed with first labels; in the order of saved state.
-        latest: (version, segment) → latest report, for metrics.
+        latest: version → latest report of all rows, for metrics.
     """
 
     name = "outcomes"
@@ -138,7 +139,7 @@ class OutcomeJudge:
         self.moves = Moves(plan)
         self._prompt: tuple[list[DriftEvent], list[PerformanceReport]] = ([], [])
         self.watchers: list[Watcher] = []
-        self.latest: dict[tuple[str, str], PerformanceReport] = {}
+        self.latest: dict[str, PerformanceReport] = {}
 
     @property
     def sealed(self) -> int:
@@ -188,8 +189,7 @@ class OutcomeJudge:
         for judged in self.cohorts.advance(self.panes.sealed, prompt):
             moves = self.moves.by(judged.version, judged.start_ms, judged.end_ms)
             reports, events = self.verdicts.judge(judged, moves)
-            for report in reports:
-                self.latest[report.version, report.segment] = report
+            self.latest |= {report.version: report for report in reports if not report.segment}
             yield Told(Cohorts.name, judged.tick, events, list(reports), measured(reports) if judged.enough else [])
         self._forget()
 
@@ -216,6 +216,7 @@ class OutcomeJudge:
             "estimates": self.estimates.state(),
             "forecasts": self.forecasts.state(),
             "moves": self.moves.state(),
+            "latest": [encode_performance(report) for _, report in sorted(self.latest.items())],
             "watchers": [watcher.state() for watcher in self.watchers],
         }
 
@@ -239,6 +240,7 @@ class OutcomeJudge:
         self.estimates.restore(state["estimates"])
         self.forecasts.restore(state["forecasts"])
         self.moves.restore(state["moves"])
+        self.latest = {report.version: report for report in map(decode_performance, state["latest"])}
         for watcher, saved in zip(self.watchers, state["watchers"], strict=True):
             watcher.restore(saved)
 

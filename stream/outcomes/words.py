@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from driftbus.detectors.intervals import Estimate
+from driftbus.schemas.outcomeevents import Outcome
 
 _LONG = {"auc": "AUC", "f1": "F1", "mae": "mean absolute error", "rmse": "root mean squared error", "ece": "ECE"}
 
@@ -25,6 +26,13 @@ def number(value: float) -> str:
 def interval(estimate: Estimate) -> str:
     """A value with its bounds: ``0.916 (0.908 to 0.924)``."""
     return f"{number(estimate.value)} ({number(estimate.low)} to {number(estimate.high)})"
+
+
+def interval_of(outcome: Outcome) -> str:
+    """The same of what an event says."""
+    if outcome.value is None or outcome.low is None or outcome.high is None:
+        return "unknown" if outcome.value is None else number(outcome.value)
+    return f"{number(outcome.value)} ({number(outcome.low)} to {number(outcome.high)})"
 
 
 def span(start_ms: int, end_ms: int) -> str:

@@ -14,6 +14,7 @@ from driftbus.stream.report.columns import Where, drifted_row, stable_row
 from driftbus.stream.report.incidents import card
 from driftbus.stream.report.markup import cut
 from driftbus.stream.report.model import Facts, IncidentCard, Page, Row, Step
+from driftbus.stream.report.performance import metric_rows
 from driftbus.stream.report.ruler import Ruler
 
 _STEPS = 128
@@ -57,6 +58,7 @@ def build(history: History, tracks: Tracks, facts: Facts, ruler: Ruler, pane_ms:
         volume=volume,
         volume_top=top,
         rows=tuple(rows),
+        performance=metric_rows(history, ruler),
     )
 
 

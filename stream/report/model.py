@@ -175,6 +175,44 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """A value with its bounds over a stretch of the ruler.
+
+    Args:
+        start, end: places from 0 to 1.
+        value, low, high: in the unit of the metric.
+        words: what stands there on hovering.
+    """
+
+    start: float
+    end: float
+    value: float
+    low: float
+    high: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """A metric of a version on the page.
+
+    Args:
+        title: its name, and the version where there are several.
+        state: in words: ``stable`` or since when it is worse.
+        severity: its colour, "" when stable.
+        realised, estimated: by labels, and by scores before them.
+        reference: low and high, None without one.
+    """
+
+    title: str
+    state: str
+    severity: str
+    realised: tuple[Bounds, ...]
+    estimated: tuple[Bounds, ...]
+    reference: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """The page.
 
@@ -188,6 +226,7 @@ class Page:
         volume: rows per step, relative to the largest.
         volume_top: rows per hour of the largest, in words.
         rows: drifted columns, worst first, then the stable ones.
+        performance: a row per metric, () without labels.
     """
 
     headline: str
@@ -199,3 +238,4 @@ class Page:
     volume: tuple[Step, ...]
     volume_top: str
     rows: tuple[Row, ...]
+    performance: tuple[MetricRow, ...] = ()

@@ -8,6 +8,7 @@ from driftbus.stream.report import charts
 from driftbus.stream.report.document import document
 from driftbus.stream.report.markup import Child, Html, el, join, name
 from driftbus.stream.report.model import Facts, IncidentCard, Member, Page
+from driftbus.stream.report.performance import performance_section
 from driftbus.stream.report.rows import drifted_rows, stable_rows
 
 _SHOWN_MEMBERS = 12
@@ -33,6 +34,7 @@ def render(page: Page) -> str:
                 aria_label="timeline",
             ),
             _incidents(page.incidents),
+            *performance_section(page.performance, page.ruler),
             el("h2", "Columns", el("small", "worst first"), id="columns"),
             _tools(len(page.rows)),
             drifted_rows(drifted, page.ruler, top) if drifted else None,

@@ -213,6 +213,12 @@ class JudgeAgent:
             self._metrics.contradictions.labels(name).inc(grown["contradictions"])
             self._metrics.unfit.labels(name).inc(grown["unfit"])
         self._metrics.pending.labels(name).set(monitor.policy.pending)
+        outcomes = monitor.outcomes
+        if outcomes is not None:
+            episodes = outcomes.open_episodes()
+            open_ += [episode.severity for episode in episodes]
+            self._metrics.show_aspects(name, outcomes.name, [(e.aspect, e.severity) for e in episodes])
+            self._metrics.outcomes.show(name, outcomes.latest, outcomes.estimates.latest())
         self._metrics.show_open(name, open_, monitor.incidents.severities())
         self._metrics.foreign_parts.labels(name).inc(self._grown((name, ""), {"foreign": monitor.foreign})["foreign"])
 

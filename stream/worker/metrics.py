@@ -13,12 +13,15 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
+from driftbus.stream.worker.performancemetrics import PerformanceMetrics
+
 M = TypeVar("M", bound=MetricWrapperBase)
 
 OTHER = "__other__"
 ASPECTS = (
     "distribution", "quality", "cardinality", "relation", "volume", "freshness", "duplicates", "schema",
 )  # fmt: skip
+OUTCOME_ASPECTS = ("performance", "estimated", "concept", "labels", "gap")
 SEVERITY = {"": 0, "minor": 1, "moderate": 2, "severe": 3}
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -90,6 +93,7 @@ class Metrics:
         self.comparisons = counter(
             "comparisons", "Verdicts on versions published.", "monitor", "challenger", "metric", "status"
         )
+        self.outcomes = PerformanceMetrics(gauge)
         self.triggers = counter("retrain_triggers", "Retrain triggers published.", "monitor", "policy", "dry_run")
         self.pending = gauge("retrain_pending", "1 while a trigger waits for its new version.", "monitor")
         self.unfit = counter(
@@ -153,7 +157,7 @@ class Metrics:
 
     def show_aspects(self, monitor: str, stream: str, episodes: Iterable[tuple[str, str]]) -> None:
         """Set the state of each aspect of a stream, from aspects and severities of its open episodes."""
-        levels: dict[str, int] = dict.fromkeys(ASPECTS, 0)
+        levels: dict[str, int] = dict.fromkeys(OUTCOME_ASPECTS if stream == "outcomes" else ASPECTS, 0)
         for aspect, severity in episodes:
             levels[aspect] = max(levels[aspect], SEVERITY[severity])
         for aspect, level in levels.items():
