@@ -13,7 +13,11 @@ LOWER = frozenset({"log_loss", "brier", "ece", "mae", "rmse"})
 SHARES = HIGHER | {"brier", "ece", "prevalence", "quantile_coverage"}
 """Metrics between 0 and 1."""
 
-LEADING = {"binary": ("accuracy", "auc", "log_loss"), "multiclass": ("accuracy",), "regression": ("mae", "bias")}
+LEADING = {
+    "binary": ("accuracy", "auc", "log_loss", "precision", "recall"),
+    "multiclass": ("accuracy",),
+    "regression": ("mae", "bias"),
+}
 """Metrics that are compared with the reference, by kind; the first one leads. Metrics with a limit come on top."""
 
 _MODERATE, _SEVERE = 3.0, 8.0

@@ -21,9 +21,6 @@ from driftbus.stream.outcomes.reference import References, scored_column, scores
 PARTS = 8
 """A window moves by so many of its parts."""
 
-_ALSO = {"binary": ("precision", "recall")}
-"""Metrics that are estimated and told besides the leading ones."""
-
 
 class _Window:
     """The latest rows of a version in eighths: first pane, rows, scores of each."""
@@ -127,7 +124,7 @@ class Estimates:
         window.latest = estimate(self._shape, reference.pairs, scores, self._told)
         sure = estimate(self._shape, reference.pairs, scores, self._sure)
         events: list[DriftEvent] = []
-        for metric in (*LEADING[self._shape.kind], *_ALSO.get(self._shape.kind, ())):
+        for metric in LEADING[self._shape.kind]:
             if metric not in sure or metric not in reference.sure:
                 continue
             margin = margin_of(metric, reference.estimates, self._margin)

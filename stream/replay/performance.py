@@ -14,7 +14,7 @@ from driftbus.stream.replay.history import History, resampled
 from driftbus.stream.replay.words import plain
 
 _STAGES = ("estimated", "first", "final")
-_SHOWN = tuple(dict.fromkeys(["accuracy", "precision", "recall", *(m for names in LEADING.values() for m in names)]))
+_SHOWN = tuple(dict.fromkeys(m for names in LEADING.values() for m in names))
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 26
 _ROOM = 0.02
