@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,23 +33,26 @@ LABEL: dict[str, Any] = {
     "name": "Outcome",
     "fields": [{"name": "id", "type": "string"}, {"name": "y", "type": "string"}],
 }
-SHARE = 0.1
-WAIT_MS, LAG_MS = 5_000, 60_000
+WAIT_MS = 5_000
 _PATIENCE_S = 900.0
 _POLL_S = 0.2
 
 
 class Labelled(Stage):
-    """A broker with predictions of ids of their own, spread over an hour, and labels for a tenth of them."""
+    """A broker with predictions of ids of their own, and labels for a tenth of them, up to half the time later."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.end_ms = time.time_ns() // 1_000_000 - 60_000
-        self.start_ms = self.end_ms - 3_600_000
+        self.span_ms = count * 1_000 // events.EVENTS_PER_S
+        self.start_ms = self.end_ms - self.span_ms
         super().__init__(count)
         rng = np.random.default_rng(11)
-        self.last_label = int((count - 1) * (1 - (WAIT_MS + LAG_MS) / 3_600_000))
-        chosen = np.flatnonzero(rng.random(self.last_label) < SHARE)
+        chosen = rng.choice(count, count // 7, replace=False)
+        times = self.start_ms + chosen * 1_000 // events.EVENTS_PER_S + rng.integers(0, self.span_ms // 2, chosen.size)
+        order = np.argsort(times, kind="stable")
+        order = order[times[order] + WAIT_MS < self.end_ms - 1_000][: count // 10]
+        chosen, times = chosen[order], times[order]
         self.labels = chosen.size
         self.label_schema = self.folder / "outcome.avsc"
         self.label_schema.write_text(json.dumps(LABEL))
@@ -58,9 +62,9 @@ class Labelled(Stage):
             {
                 "value": b"\x20" + f"{i:016x}".encode() + b"\x02" + (b"1" if y else b"0"),
                 "partition": i % PARTITIONS,
-                "timestamp": self._time(i) + LAG_MS,
+                "timestamp": at,
             }
-            for i, y in zip(chosen.tolist(), said, strict=True)
+            for i, at, y in zip(chosen.tolist(), times.tolist(), said, strict=True)
         )
         self.broker.produce(self.label_topic, records, {"linger.ms": 20, "queue.buffering.max.messages": 300_000})
 
@@ -70,7 +74,7 @@ class Labelled(Stage):
                 yield {"value": value, "partition": i % PARTITIONS, "timestamp": self._time(i)}
 
     def _time(self, i: int) -> int:
-        return self.start_ms + i * 3_600_000 // self.count
+        return self.start_ms + i * 1_000 // events.EVENTS_PER_S
 
     def config(self, name: str, port: int, *, labels: bool) -> Config:
         """Of a deployment of its own."""
@@ -99,7 +103,7 @@ class Labelled(Stage):
             monitor["labels"] = {
                 "topic": self.label_topic, "schema_file": str(self.label_schema), "id": "id", "label": "y",
             }  # fmt: skip
-            monitor["join"] = {"horizon": "8h", "wait": f"{WAIT_MS // 1000}s"}
+            monitor["join"] = {"horizon": f"{self.span_ms // 1000}s", "wait": f"{WAIT_MS // 1000}s"}
         return Config.model_validate(found)
 
     def run_worker(self, name: str, *, labels: bool) -> tuple[Timed, Child, Config]:
@@ -122,7 +126,7 @@ class Labelled(Stage):
         """`driftbus run`."""
         path = self.folder / f"{config.app}.json"
         path.write_text(config.model_dump_json(by_alias=True, exclude_defaults=True))
-        return Child(["python", "-m", "driftbus", "run", "-c", path], self.folder / f"{config.app}.log")
+        return Child([sys.executable, "-m", "driftbus", "run", "-c", path], self.folder / f"{config.app}.log")
 
     def _time_of(self, child: Child, port: int, labels: bool) -> Timed:
         process, deadline = psutil.Process(child.pid), time.monotonic() + _PATIENCE_S
