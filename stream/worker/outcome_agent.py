@@ -19,7 +19,7 @@ from driftbus.stream.summarise import ShardPart
 from driftbus.stream.transport.batch import Batch
 from driftbus.stream.worker.join_start import Begun, begin
 from driftbus.stream.worker.metrics import Metrics
-from driftbus.stream.worker.outcome_task import LANE_BYTES, Lane, OutcomeTask, Records
+from driftbus.stream.worker.outcome_task import Lane, OutcomeTask, Records
 from driftbus.stream.worker.prediction_reader import PredictionReader
 from driftbus.stream.worker.publish import Publisher
 from driftbus.stream.worker.sourcestate import Place, Start
@@ -27,7 +27,8 @@ from driftbus.stream.worker.storefolder import StoreFolder
 
 LOG = logging.getLogger(__name__)
 
-_READER_BYTES = 2 * LANE_BYTES
+QUEUED_BYTES = 64 << 20
+"""Predictions that may wait for the joins of a label topic, as records; what is beyond is read again later."""
 
 
 class _Owned(NamedTuple):
@@ -144,7 +145,7 @@ class OutcomeAgent:
             if owned is None:
                 continue
             lane = owned.task.lanes[tp.topic]
-            room = not lane.queue or lane.bytes + records.size <= LANE_BYTES
+            room = not lane.queue or self._queued(label_topic) + records.size <= QUEUED_BYTES
             if begin <= lane.next and room:
                 self._close_reading(label_topic, lane)
                 behind = int(records.offsets[-1]) + 1
@@ -178,7 +179,7 @@ class OutcomeAgent:
                 asyncio.get_running_loop(),
                 _Ear(self, label_topic),
                 self._fail,
-                lambda: self._queued(label_topic) > _READER_BYTES,
+                lambda: self._queued(label_topic) > QUEUED_BYTES,
             )
         return reader
 

@@ -30,8 +30,6 @@ from driftbus.stream.transport.batch import Batch
 
 LOG = logging.getLogger(__name__)
 
-LANE_BYTES = 32 << 20
-"""Predictions of one topic that may wait for the join; what is beyond is read again later."""
 _LABEL_BLOCKS = 8
 _BUFFERED = 400_000
 _PERSIST_S = 5.0

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -51,11 +52,7 @@ class StoreFolder:
                 if other != mine.path:
                     _remove_unheld(other)
         except OSError as error:
-            raise ConfigError(
-                f"{place} can't be used: {error.strerror or error}",
-                key="run.store",
-                fix="name a folder that the worker may write, with room for the predictions that wait for labels",
-            ) from error
+            raise _unusable(place, error) from error
         return mine
 
     @classmethod
@@ -99,8 +96,20 @@ class StoreFolder:
 
 def require_writable(root: Path) -> None:
     """Raises ConfigError when nothing can be stored there."""
-    StoreFolder.take(root / ".probe", "probe").release()
-    shutil.rmtree(root / ".probe", ignore_errors=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise _unusable(root, error) from error
+
+
+def _unusable(place: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{place} can't be used: {error.strerror or error}",
+        key="run.store",
+        fix="name a folder that the worker may write, with room for the predictions that wait for labels",
+    )
 
 
 def _numbers(place: Path, name: str) -> list[int]:

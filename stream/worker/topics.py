@@ -115,6 +115,7 @@ def check_topics(admin: AdminClient, config: Config) -> list[Problem]:
     copies = label_copies(config)
     read = {topic: f"monitors.{pairs[0][0]}.{pairs[0][1]}" for topic, pairs in topics_of(config).items()}
     read |= {copied: f"monitors.{name}.labels" for name, (copied, _) in copies.items()}
+    made = {config.monitors[name].streams["labels"].topic for name in copies}
     problems = [
         Problem(
             topic,
@@ -122,7 +123,6 @@ def check_topics(admin: AdminClient, config: Config) -> list[Problem]:
             "run `driftbus topics --create`" if topic in made else f"it is read by {reader}; create it",
             missing=True,
         )
-        for made in [{config.monitors[name].streams["labels"].topic for name in copies}]
         for topic, reader in read.items()
         if topic not in counts
     ]

@@ -39,6 +39,7 @@ def test_a_worker_that_works_is_live_and_ready() -> None:
         ({"brokers_at": None}, "brokers", True),
         ({"commit_due_at": 30.0}, "committing", True),
         ({"waiting": ("t[0]: registry",)}, "not_waiting", True),
+        ({"rebuilding": ("labels[0]: 40%",)}, "not_rebuilding", True),
     ],
 )
 def test_each_trouble_is_named(change: dict[str, Any], failing: str, alive: bool) -> None:
