@@ -12,13 +12,8 @@ from driftbus.schemas.columns import Projection
 from driftbus.schemas.config import Config, LimitsConfig, MonitorConfig
 from driftbus.schemas.errors import ConfigError
 from driftbus.stream.fingerprint import fingerprint, shard_of
-from driftbus.stream.join.outcomeplan import (
-    OutcomePlan,
-    OutcomeSource,
-    build_outcomes,
-    label_fields,
-    prediction_fields,
-)
+from driftbus.stream.join.buildplan import build_outcomes, label_fields, prediction_fields
+from driftbus.stream.join.outcomeplan import OutcomePlan, OutcomeSource
 from driftbus.stream.streamplan import MARK_LENGTH, Fields, Rows, segments_of, stream_plan
 from driftbus.stream.streamplan import StreamPlan as StreamPlan
 from driftbus.stream.streamplan import column_path as column_path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -13,67 +13,15 @@ from driftbus.detectors.outcomecells import pair_cells
 from driftbus.detectors.outcomes import lag_cells
 from driftbus.schemas.columns import Block, Projection
 from driftbus.schemas.events import Group
-from driftbus.stream.join.corrections import ADDED, CHANGED, DUP, FIRST, REMOVED, UNKNOWN, correct
+from driftbus.stream.join.corrections import CHANGED, FIRST, UNKNOWN, correct
+from driftbus.stream.join.groupbook import GroupBook
 from driftbus.stream.join.outcomeplan import SEGMENTS, STREAM, JoinPlan
-from driftbus.stream.join.ranges import Derived, OpenRange
+from driftbus.stream.join.pairs import label_cells, spread
+from driftbus.stream.join.ranges import Derived
 from driftbus.stream.join.rows import CLASS, CLOCK, CODES, HASH, SCORE, TIME, Reader, words_of
 from driftbus.stream.join.runs import Run
 from driftbus.stream.join.store import LABEL_WORDS, JoinStore
-
-_MOST_GROUPS = 4096
-
-
-@dataclass(slots=True)
-class Said:
-    """What labels say to one monitor; the last four only if they carry what was predicted.
-
-    Attributes:
-        counted: bool[n], whether they are the monitor's.
-        h0, h1: uint64[n], hash of the id.
-        value, null: float64[n], bool[n], the label, and whether it withdraws an earlier one.
-        time: int64[n], its event time.
-        score, classes: float64[n], int64[n], what was predicted.
-        made: int64[n], when, -1 where that isn't known.
-        groups: int64[n, 1 + segment fields], numbers of groups, -1 for none.
-    """
-
-    counted: NDArray[np.bool_]
-    h0: NDArray[np.uint64]
-    h1: NDArray[np.uint64]
-    value: NDArray[np.float64]
-    null: NDArray[np.bool_]
-    time: NDArray[np.int64]
-    score: NDArray[np.float64]
-    classes: NDArray[np.int64]
-    made: NDArray[np.int64]
-    groups: NDArray[np.int64]
-
-    def part(self, rows: slice | NDArray[np.int64]) -> Said:
-        """Some of them."""
-        return Said(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-
-@dataclass(slots=True)
-class Waiting:
-    """n labels in the order of their offsets, not resolved yet.
-
-    Attributes:
-        offsets: int64[n].
-        before, clock: int64[n], clock of the label log before and with each record.
-        ticks: int64[n], pane.
-        said: what they say to each monitor.
-    """
-
-    offsets: NDArray[np.int64]
-    before: NDArray[np.int64]
-    clock: NDArray[np.int64]
-    ticks: NDArray[np.int64]
-    said: list[Said]
-
-    def part(self, rows: slice) -> Waiting:
-        """Some of them."""
-        said = [one.part(rows) for one in self.said]
-        return Waiting(self.offsets[rows], self.before[rows], self.clock[rows], self.ticks[rows], said)
+from driftbus.stream.join.waiting import Said, Waiting
 
 
 @dataclass(slots=True)
@@ -107,8 +55,7 @@ class Joiner:
         self._readers: dict[Projection, Reader] = {}
         self._claimed = -1
         self._low_claimed = False
-        self._groups: list[Group] = []
-        self._group_ids: dict[Group, int] = {}
+        self._book = GroupBook(plan.monitor, plan.names)
 
     def first_segment(self, clock: int) -> int:
         """The oldest segment of predictions that a label at this clock can match."""
@@ -166,7 +113,7 @@ class Joiner:
         else:
             (score, classes), made = self._reader.said(block), self._reader.made(block)
             codes, names = self._reader.texts(block, found.counted)
-            groups = self._group_rows(codes, names)
+            groups = self._book.rows(codes, names)
         return Said(
             found.counted, found.h0, found.h1, found.value, found.null, times, score, classes, made, groups
         ).part(taken)
@@ -186,14 +133,10 @@ class Joiner:
         orphan = np.setdiff1d(label, matches.label, assume_unique=True)
         return [self._orphans(orphan), *joined], contradicted
 
-    def group(self, number: int) -> Group:
-        """The group of a number in `Derived`."""
-        return self._groups[number]
-
     @property
     def groups(self) -> list[Group]:
         """Groups by number."""
-        return self._groups
+        return self._book.groups
 
     # What is kept
 
@@ -223,8 +166,8 @@ class Joiner:
 
     def trim(self) -> None:
         """Forget the numbers of groups when there are many; between two resolutions only."""
-        if len(self._groups) > _MOST_GROUPS and self.plan.predictions is not None:
-            self._groups, self._group_ids = [], {}
+        if self.plan.predictions is not None:  # else labels that wait hold some
+            self._book.trim()
 
     def _match(self, said: Said, clock: NDArray[np.int64], label: NDArray[np.int64]) -> _Matches:
         """The newest segment that had the id when the label came, and its first record there."""
@@ -263,13 +206,13 @@ class Joiner:
         held = np.where(null, before, value)
         self._remember(chunk.offsets[label], segment, rows, does, after, held)
         score, classes = rows[:, SCORE].view(np.float64), rows[:, CLASS].view(np.int64)
-        cells, amounts = self._cells(score, classes, value, before, does)
+        cells, amounts = label_cells(self.plan.shape, score, classes, value, before, does)
         lag = chunk.clock[label] - rows[:, TIME].view(np.int64)
         first = (does & FIRST != 0).astype(np.int64)
         cells = np.concatenate([cells, lag_cells(self.plan.shape, lag)[:, None]], axis=1)
         amounts = np.concatenate([amounts, first[:, None]], axis=1)
         cohort = rows[:, TIME].view(np.int64) // self.plan.cohort_ms
-        return self._spread(label, self._groups_of(segment, rows), cohort, cells, amounts)
+        return spread(label, self._groups_of(segment, rows), cohort, cells, amounts)
 
     def _known(self, segment: NDArray[np.int64], rows: Run) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """What earlier labels said of these predictions: state and value."""
@@ -300,30 +243,6 @@ class Joiner:
             update[:, 3] = after[mine].astype(np.uint64)
             self._store.add_labels(self._number, one, offsets[mine], update)
 
-    def _cells(
-        self,
-        score: NDArray[np.float64],
-        classes: NDArray[np.int64],
-        value: NDArray[np.float64],
-        before: NDArray[np.float64],
-        does: NDArray[np.int64],
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Cells of the new pair, of the old pair, and of a repetition."""
-        shape = self.plan.shape
-        cells, amounts = pair_cells(shape, score, classes, value)
-        start = np.where(does & FIRST != 0, shape.first.start, shape.added.start)
-        new = (does & (FIRST | ADDED) != 0).astype(np.int64)
-        removed = (does & REMOVED != 0).astype(np.int64)
-        repeated = (does & DUP != 0).astype(np.int64)
-        every, weights = [cells + start[:, None]], [amounts * new[:, None]]
-        if removed.any():
-            old, gone = pair_cells(shape, score, classes, before)
-            every.append(old + shape.removed.start)
-            weights.append(gone * removed[:, None])
-        every.append(np.full((value.size, 1), shape.dup, np.int64))
-        weights.append(repeated[:, None])
-        return np.concatenate(every, axis=1), np.concatenate(weights, axis=1)
-
     def _groups_of(self, segment: NDArray[np.int64], rows: Run) -> NDArray[np.int64]:
         """int64[m, 1 + segment fields], numbers of the groups of predictions, -1 for none."""
         out = np.full((segment.size, 1 + len(self.plan.names)), -1, np.int64)
@@ -332,34 +251,11 @@ class Joiner:
             halves = rows[mine, CODES:].view(np.uint32)
             names = self._store.names(self._number, one)
             codes = [halves[:, i].astype(np.int64) for i in range(out.shape[1])]
-            out[mine] = self._group_rows(codes, [names] * len(codes))
+            out[mine] = self._book.rows(codes, [names] * len(codes))
         return out
-
-    def _group_rows(self, codes: list[NDArray[np.int64]], names: list[list[str]]) -> NDArray[np.int64]:
-        """Numbers of the groups of a version and of it with each segment field; -1 codes and "" have none."""
-        out = np.full((codes[0].size, len(codes)), -1, np.int64)
-        for slot, code in enumerate(codes):
-            pairs, at = np.unique(np.stack([codes[0], code], axis=1), axis=0, return_inverse=True)
-            ids = []
-            for version, other in pairs.tolist():
-                text = names[slot][other] if slot and other >= 0 else ""
-                if version < 0 or (slot and not text):
-                    ids.append(-1)
-                    continue
-                segment = f"{self.plan.names[slot - 1]}={text}" if slot else ""
-                ids.append(self._group_id(Group(self.plan.monitor, STREAM, names[0][version], segment)))
-            out[:, slot] = np.array(ids, np.int64)[at.ravel()] if ids else -1
-        return out
-
-    def _group_id(self, group: Group) -> int:
-        known = self._group_ids.get(group)
-        if known is None:
-            known = self._group_ids[group] = len(self._groups)
-            self._groups.append(group)
-        return known
 
     def _orphans(self, label: NDArray[np.int64]) -> Derived:
-        number = self._group_id(Group(self.plan.monitor, STREAM))
+        number = self._book.number(Group(self.plan.monitor, STREAM))
         cells = np.full((label.size, 1), self.plan.shape.orphan, np.int64)
         nobody = np.full(label.size, -1, np.int64)
         return Derived(label, np.full(label.size, number, np.int64), nobody, cells, np.ones_like(cells))
@@ -374,30 +270,4 @@ class Joiner:
         cells = np.concatenate([cells + self.plan.shape.first.start, lag[:, None]], axis=1)
         amounts = np.concatenate([amounts, known.astype(np.int64)[:, None]], axis=1)
         cohort = np.where(known, made, said.time[label]) // self.plan.cohort_ms
-        return self._spread(label, said.groups[label], cohort, cells, amounts)
-
-    @staticmethod
-    def _spread(
-        label: NDArray[np.int64],
-        groups: NDArray[np.int64],
-        cohort: NDArray[np.int64],
-        cells: NDArray[np.int64],
-        amounts: NDArray[np.int64],
-    ) -> list[Derived]:
-        """The same for the group of all rows and that of each segment field."""
-        pieces = []
-        for slot in range(groups.shape[1]):
-            some = groups[:, slot] >= 0
-            pieces.append(Derived(label[some], groups[some, slot], cohort[some], cells[some], amounts[some]))
-        return pieces
-
-
-def add_to(into: OpenRange, joiner: Joiner, piece: Derived, chunk: Waiting, begin: int, end: int) -> None:
-    """Add what the labels [begin, end) of a chunk do."""
-    first, stop = np.searchsorted(piece.label, [begin, end]).tolist()
-    if first < stop:
-        part = Derived(
-            piece.label[first:stop], piece.group[first:stop], piece.cohort[first:stop],
-            piece.cells[first:stop], piece.amounts[first:stop],
-        )  # fmt: skip
-        into.add(part, joiner.groups, chunk.ticks, chunk.offsets, joiner.plan.shape.size)
+        return spread(label, said.groups[label], cohort, cells, amounts)

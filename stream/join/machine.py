@@ -8,67 +8,26 @@ has the rules for people, docs/protocol.md why each is needed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftbus.schemas.columns import Block, Projection
-from driftbus.schemas.events import Entry, Source, SummaryPart
+from driftbus.schemas.errors import StateError
+from driftbus.schemas.events import Source, SummaryPart
 from driftbus.stream.join.blobs import Blobs
-from driftbus.stream.join.joiner import Joiner, Waiting, add_to
+from driftbus.stream.join.joiner import Joiner
 from driftbus.stream.join.outcomeplan import OutcomePlan
-from driftbus.stream.join.ranges import Derived, OpenRange, cut
+from driftbus.stream.join.places import Rebuild, Side
+from driftbus.stream.join.rangewriter import RangeWriter
 from driftbus.stream.join.rows import NEVER, clock_of, event_times, valid_times, words_of
 from driftbus.stream.join.store import JoinStore
+from driftbus.stream.join.waiting import Waiting
 from driftbus.stream.summarise import Output, ShardPart
 
 MOST_WAITING = 200_000
 """Labels that may wait for predictions before no more should be fed."""
-
-
-@dataclass(slots=True)
-class _Mark:
-    """What is known right before the first label of a range."""
-
-    boundary: int
-    clock: int
-
-
-@dataclass(slots=True)
-class _Side:
-    """How far one topic of predictions has been read."""
-
-    position: int = 0
-    clock: int = -1
-    seen_end_ms: int = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Rebuild:
-    """From where both logs have to be read when nothing is stored.
-
-    Args:
-        labels_ms: the first label whose Kafka timestamp is at least this; -1: from the beginning.
-        predictions_ms: topic → the same for its predictions.
-    """
-
-    labels_ms: int
-    predictions_ms: Mapping[str, int] = field(default_factory=dict)
-
-    def missing_ms(self, topic: str, first_offset: int, first_ms: int) -> int:
-        """How much of what has to be read a log no longer has, in milliseconds of Kafka timestamps; 0: nothing.
-
-        Outcomes of labels whose predictions lay there become orphans, and differ from what a worker that
-        still had them would have said.
-
-        Args:
-            topic: of predictions.
-            first_offset: first offset that is left in the log's partition.
-            first_ms: Kafka timestamp of the record there.
-        """
-        wanted = self.predictions_ms.get(topic, -1)
-        return max(0, first_ms - wanted) if first_offset > 0 and wanted >= 0 else 0
 
 
 class OutcomeMachine:
@@ -84,11 +43,11 @@ class OutcomeMachine:
         base: label offset at which the epoch began; names the first range.
         position: committed range boundary, or `base`.
 
+    Raises:
+        StateError: what is stored is of another epoch.
+
     Attributes:
         position: label offset from which on labels have to be fed; behind the last one fed.
-        commit_offset: start of the open range: safe to commit once every part returned so far is
-            acknowledged. None before the first cut.
-        clock: greatest pane of a counted label, -1 before the first.
         contradictions: predictions that came although their labels had been resolved without them.
     """
 
@@ -96,18 +55,12 @@ class OutcomeMachine:
         self.plan = plan
         self.source = Source(plan.topic, partition, plan.epoch)
         self.base = base
-        self.commit_offset: int | None = None
-        self.clock = -1
         self.contradictions = 0
         self.store = JoinStore(blobs, [words_of(join) for join in plan.joins])
         self._joiners = [Joiner(i, join, self.store, plan.labels) for i, join in enumerate(plan.joins)]
-        self._sides = {topic: _Side() for topic in plan.predictions}
-        self._range = OpenRange({join.monitor: join.shape.size for join in plan.joins})
-        self._a: int | None = base if position == base else None
-        self._records, self._max_tick = 0, -1
-        self._emit_from = position
+        self._sides = {topic: Side() for topic in plan.predictions}
+        self._ranges = RangeWriter(plan, self.source, base, position)
         self._waiting: list[Waiting] = []
-        self._marks: list[_Mark] = []
         self._done = position  # labels before this are resolved
         self._done_clock = -1
         self._fed_clock = -1
@@ -115,6 +68,8 @@ class OutcomeMachine:
         self._silent_ms = -1
         state = self.store.state
         if state:
+            if state["epoch"] != plan.epoch:
+                raise StateError(f"{plan.topic}[{partition}]: what is stored is of another configuration: delete it")
             self._resume(state)
 
     # Where to begin
@@ -122,12 +77,14 @@ class OutcomeMachine:
     @property
     def fresh(self) -> bool:
         """Whether nothing is stored and nothing was read."""
-        return not self.store.state and not self._waiting and self._fed_clock < 0 and self._done == self._emit_from
+        return (
+            not self.store.state and not self._waiting and self._fed_clock < 0 and self._done == self._ranges.emit_from
+        )
 
     @property
     def rebuilding(self) -> bool:
         """Whether labels before the committed boundary are still being read again."""
-        return self._done < self._emit_from
+        return self._done < self._ranges.emit_from
 
     def rebuild(self, first_label_ms: int) -> Rebuild:
         """From where to read, when nothing is stored.
@@ -150,7 +107,7 @@ class OutcomeMachine:
     def begin(self, labels: int, predictions: Mapping[str, int], first_label_ms: int = -1) -> None:
         """Read from these offsets on: what `rebuild` asked for, as the brokers know it."""
         assert self.fresh
-        self._done = self.position = min(labels, self._emit_from)
+        self._done = self.position = min(labels, self._ranges.emit_from)
         for topic, offset in predictions.items():
             self._sides[topic].position = offset
         if first_label_ms >= 0:
@@ -223,7 +180,20 @@ class OutcomeMachine:
     @property
     def open_records(self) -> int:
         """Labels in the open range."""
-        return self._records
+        return self._ranges.records
+
+    @property
+    def commit_offset(self) -> int | None:
+        """Start of the open range: safe to commit once every part returned so far is acknowledged.
+
+        None before the first cut.
+        """
+        return self._ranges.commit_offset
+
+    @property
+    def clock(self) -> int:
+        """Greatest pane of a counted label, -1 before the first."""
+        return self._ranges.clock
 
     def feed_labels(
         self, block: Block, offsets: NDArray[np.int64], timestamps: NDArray[np.int64], good: NDArray[np.bool_]
@@ -273,10 +243,7 @@ class OutcomeMachine:
 
     def preview(self) -> list[ShardPart]:
         """The whole open range so far, for every shard; replaceable, never committed."""
-        if not self._records:
-            return []
-        assert self._a is not None
-        return self._parts("preview", self._a, self._done, self._max_tick)
+        return self._ranges.preview(self._done)
 
     def force(self, tick: int = -1) -> list[ShardPart]:
         """A forced clock, as `Summariser.force`."""
@@ -285,11 +252,7 @@ class OutcomeMachine:
 
     def finish(self) -> list[ShardPart]:
         """The end of a log that will never grow: the open range as a final one."""
-        if not self._records:
-            return []
-        parts = self._close(self._done, self._max_tick)
-        self._records, self._max_tick = 0, -1
-        return parts
+        return self._ranges.finish(self._done)
 
     def persist(self, acknowledged: int | None) -> bool:
         """Write what may outlive a crash; False if that is nothing new.
@@ -298,54 +261,32 @@ class OutcomeMachine:
             acknowledged: a `commit_offset` whose parts, and all before them, are acknowledged; None for none.
                 Labels behind it stay in memory while parts are on their way.
         """
-        boundary = self._emit_from if acknowledged is None else acknowledged
-        while self._marks and self._marks[0].boundary < boundary:
-            self._marks.pop(0)
-        if not self._marks or self._marks[-1].boundary <= boundary:
-            offset, clock = self._done, self._done_clock
-            a, records, tick, content = self._a, self._records, self._max_tick, self._range.dump()
-        elif self._marks[0].boundary == boundary:
-            offset, clock = boundary, self._marks[0].clock
-            a, records, tick, content = boundary, 0, -1, b""
-        else:
+        state = self._ranges.durable(acknowledged, self._done, self._done_clock)
+        if state is None or (self.store.state and state["offset"] < self.store.state["offset"]):
             return False
-        if self.store.state and offset < self.store.state["offset"]:
-            return False
+        offset = state["offset"]
+        silent_ms = self._silent_ms if offset == self._done and not self._waiting else -1
         for joiner in self._joiners:
-            joiner.forget(clock, self._silent_ms if offset == self._done and not self._waiting else -1)
-        self.store.write(
-            {
-                "epoch": self.plan.epoch,
-                "offset": offset,
-                "clock": clock,
-                "a": a,
-                "records": records,
-                "max_tick": tick,
-                "range": content,
-                "emit_from": self._emit_from,
-                "tick": self.clock,
-                "predictions": {topic: [side.position, side.clock] for topic, side in self._sides.items()},
-                "joins": [joiner.state() for joiner in self._joiners],
-            },
-            offset,
-        )
+            joiner.forget(state["clock"], silent_ms)
+        state |= {
+            "epoch": self.plan.epoch,
+            "predictions": {topic: [side.position, side.clock] for topic, side in self._sides.items()},
+            "joins": [joiner.state() for joiner in self._joiners],
+        }
+        self.store.write(state, offset)
         return True
 
     def close(self) -> None:
         """Give the store back."""
         self.store.close()
 
-    def _resume(self, state: Mapping[str, object]) -> None:
-        values: dict[str, object] = dict(state)
-        self._done = self.position = values["offset"]  # type: ignore[assignment]
-        self._done_clock = self._fed_clock = values["clock"]  # type: ignore[assignment]
-        self._a, self._records, self._max_tick = values["a"], values["records"], values["max_tick"]  # type: ignore[assignment]
-        self._emit_from, self.clock = values["emit_from"], values["tick"]  # type: ignore[assignment]
-        if values["range"]:
-            self._range.load(values["range"])  # type: ignore[arg-type]
-        for topic, (position, clock) in values["predictions"].items():  # type: ignore[attr-defined]
-            self._sides[topic] = _Side(position, clock)
-        for joiner, saved in zip(self._joiners, values["joins"], strict=True):  # type: ignore[call-overload]
+    def _resume(self, state: Mapping[str, Any]) -> None:
+        self._done = self.position = state["offset"]
+        self._done_clock = self._fed_clock = state["clock"]
+        self._ranges.resume(state)
+        for topic, (position, clock) in state["predictions"].items():
+            self._sides[topic] = Side(position, clock)
+        for joiner, saved in zip(self._joiners, state["joins"], strict=True):
             joiner.restore(saved)
 
     def _columns(self, topic: str) -> Projection:
@@ -364,50 +305,12 @@ class OutcomeMachine:
 
     def _resolve(self, chunk: Waiting) -> list[ShardPart]:
         """Count labels that are ready, and close the ranges that end among them."""
-        derived: list[list[Derived]] = []
+        derived = []
         for joiner in self._joiners:
             joiner.trim()
             found, contradicted = joiner.resolve(chunk)
-            derived.append(found)
+            derived.append((joiner.groups, joiner.plan.shape.size, found))
             self.contradictions += contradicted
-        emitted = int(np.searchsorted(chunk.offsets, self._emit_from))
-        parts: list[ShardPart] = []
-        if emitted < chunk.offsets.size:
-            ticks = chunk.ticks[emitted:]
-            if self._a is None:
-                self._a = int(chunk.offsets[emitted])
-            cuts, closed, records, tick = cut(ticks, self._records, self._max_tick, self.plan.range_records)
-            begin = emitted
-            for at, greatest in zip((cuts + emitted).tolist(), closed.tolist(), strict=True):
-                self._add(chunk, derived, begin, at)
-                boundary = int(chunk.offsets[at])
-                parts += self._close(boundary, greatest)
-                self._marks.append(_Mark(boundary, int(chunk.before[at])))
-                begin = at
-            self._add(chunk, derived, begin, chunk.offsets.size)
-            self._records, self._max_tick = records, tick
-            self.clock = max(self.clock, int(ticks.max()))
+        parts = self._ranges.count(chunk, derived)
         self._done, self._done_clock = int(chunk.offsets[-1]) + 1, int(chunk.clock[-1])
         return parts
-
-    def _add(self, chunk: Waiting, derived: list[list[Derived]], begin: int, end: int) -> None:
-        for joiner, pieces in zip(self._joiners, derived, strict=True):
-            for piece in pieces:
-                add_to(self._range, joiner, piece, chunk, begin, end)
-
-    def _close(self, boundary: int, max_tick: int) -> list[ShardPart]:
-        assert self._a is not None  # a range with records has a name
-        parts = self._parts("final", self._a, boundary, max_tick)
-        self._a = self.commit_offset = boundary
-        self._range.clear()
-        return parts
-
-    def _parts(self, kind: str, a: int, b: int, max_tick: int) -> list[ShardPart]:
-        shards = {join.monitor: join.shard for join in self.plan.joins}
-        by_shard: dict[int, list[Entry]] = {}
-        for monitor, entry in self._range.entries():
-            by_shard.setdefault(shards[monitor], []).append(entry)
-        return [
-            (shard, SummaryPart(kind, self.source, self.base, a, b, max_tick, tuple(by_shard.get(shard, ()))))
-            for shard in range(self.plan.shards)
-        ]

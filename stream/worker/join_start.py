@@ -155,6 +155,15 @@ def _begin(lookup: Lookup, root: Path, plan: OutcomePlan, partition: int, start:
         wanted = machine.rebuild(first_ms)
         offsets = {t: lookup.offset_at(TP(t, partition), ms) for t, ms in wanted.predictions_ms.items()}
         machine.begin(lookup.offset_at(labels, wanted.labels_ms), offsets, first_ms)
+        for topic in offsets:
+            first_offset, _ = lookup.bounds(TP(topic, partition))
+            missing_ms = wanted.missing_ms(topic, first_offset, lookup.time_near(TP(topic, partition), first_offset))
+            if missing_ms:
+                LOG.warning(
+                    "%s[%d]: the log begins %.0f s later than labels may look back: labels of what was deleted become "
+                    "orphans. Retain predictions for 9/8 of join.horizon",
+                    topic, partition, missing_ms / 1000,
+                )  # fmt: skip
         LOG.info(
             "%s[%d]: nothing is stored of the predictions that labels wait for: read again from offset %s on, labels "
             "from offset %d",

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from driftbus.schemas.errors import StateError
-from driftbus.stream.join import joiner, machine, store
+from driftbus.stream.join import joiner, machine, rangewriter, store
 from driftbus.stream.join.joiner import Joiner
 from driftbus.stream.join.lmdbstore import LmdbBlobs
 from driftbus.stream.join.machine import OutcomeMachine
+from driftbus.stream.join.places import Rebuild
+from driftbus.stream.join.rangewriter import Mark, RangeWriter
 from driftbus.stream.join.store import JoinStore
 
 from . import joinworld
@@ -149,10 +151,8 @@ def labels_without_position(patch: pytest.MonkeyPatch) -> None:
     def elsewhere(self: OutcomeMachine, state: Any) -> None:
         committed = self.position
         resume(self, state)
-        self._done = self.position = self._emit_from = committed
-        self._a = 0 if committed == 0 else None
-        self._records, self._max_tick = 0, -1
-        self._range.clear()
+        self._done = self.position = committed
+        self._ranges = RangeWriter(self.plan, self.source, 0, committed)
 
     patch.setattr(OutcomeMachine, "_resume", elsewhere)
 
@@ -176,10 +176,10 @@ def zombies_share_a_store(patch: pytest.MonkeyPatch) -> None:
 def rebuilt_too_short(patch: pytest.MonkeyPatch) -> None:
     rebuild = OutcomeMachine.rebuild
 
-    def short(self: OutcomeMachine, first: int) -> machine.Rebuild:
+    def short(self: OutcomeMachine, first: int) -> Rebuild:
         wanted = rebuild(self, first)
         begin = first - self._joiners[0].plan.segment_ms * joinworld.SEGMENTS
-        return machine.Rebuild(wanted.labels_ms, dict.fromkeys(wanted.predictions_ms, max(-1, begin)))
+        return Rebuild(wanted.labels_ms, dict.fromkeys(wanted.predictions_ms, max(-1, begin)))
 
     patch.setattr(OutcomeMachine, "rebuild", short)
 
@@ -194,9 +194,9 @@ def rebuilt_without_labels(patch: pytest.MonkeyPatch) -> None:
 def rebuilt_without_the_wait(patch: pytest.MonkeyPatch) -> None:
     rebuild = OutcomeMachine.rebuild
 
-    def short(self: OutcomeMachine, first: int) -> machine.Rebuild:
+    def short(self: OutcomeMachine, first: int) -> Rebuild:
         wanted = rebuild(self, first)
-        return machine.Rebuild(wanted.labels_ms + self._joiners[0].plan.wait_ms, wanted.predictions_ms)
+        return Rebuild(wanted.labels_ms + self._joiners[0].plan.wait_ms, wanted.predictions_ms)
 
     patch.setattr(OutcomeMachine, "rebuild", short)
 
@@ -253,8 +253,7 @@ def undecodable_labels_have_no_time(patch: pytest.MonkeyPatch) -> None:
 
 
 def clock_before_a_boundary_is_that_of_the_last_label(patch: pytest.MonkeyPatch) -> None:
-    mark = machine._Mark
-    patch.setattr(machine, "_Mark", lambda boundary, clock: mark(boundary, -1))
+    patch.setattr(rangewriter, "Mark", lambda boundary, clock: Mark(boundary, -1))
 
 
 END = joinworld.END
