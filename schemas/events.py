@@ -380,7 +380,7 @@ class ComparisonEvent:
         comparison_id: the same for all events of one comparison.
         champion, challenger: the versions.
         metric: what they are compared by.
-        status: ``worse``, ``better``, ``mismatch`` or ``resolved``.
+        status: ``worse``, ``better``, ``not_worse``, ``mismatch`` or ``resolved``.
         resolves: of ``resolved``: the status that does not hold any more.
         decided_ms: event time of the decision.
         since_ms: start of the first pane that it rests on.

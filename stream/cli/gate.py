@@ -12,13 +12,14 @@ import driftbus
 from driftbus.schemas.config import Config, MonitorConfig
 from driftbus.schemas.errors import ConfigError
 from driftbus.schemas.outcomeconfig import Limit, PerformanceConfig
+from driftbus.stream.cli._gate_topic import ask, of_topics
 from driftbus.stream.cli._options import configured
 from driftbus.stream.cli._replaying import progress
 from driftbus.stream.replay.words import plain
 
 if TYPE_CHECKING:
     from driftbus.stream.gate.checks import Check
-    from driftbus.stream.gate.rows import Columns, Material
+    from driftbus.stream.gate.rows import Columns
     from driftbus.stream.gate.told import Verdict
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -53,6 +54,8 @@ _STDOUT = "-"
 @click.option("--threshold", type=float, help="Scores from here on are positive.  [default: 0.5]")
 @click.option("-c", "--config", "config_path", type=_FILE, help="Limits and mapping are as it says.")
 @click.option("--monitor", default="", help="Which monitor of the configuration.")
+@click.option("--from", "from_", default="", metavar="TIME|OFFSETS", help="Topics: begin there.")
+@click.option("--to", default="", metavar="TIME|OFFSETS", help="Topics: end there, exclusive.")
 @click.option("--json", "json_path", type=_FILE, help="The same as JSON; - for standard output.")
 @click.option("--junit", type=_FILE, help="The same as a JUnit report.")
 def command(
@@ -81,18 +84,24 @@ def command(
     threshold: float | None,
     config_path: Path | None,
     monitor: str,
+    from_: str,
+    to: str,
     json_path: Path | None,
     junit: Path | None,
 ) -> int:
     """Ask whether the model behind DATA (scored examples: CSV, Parquet, Arrow) is good enough.
 
+    Without DATA: the model behind a monitor's topics, by the labels that have come.
+
     \b
     driftbus gate scored.parquet --label y --score p --min auc=0.8 --max ece=0.05
     driftbus gate new.csv --champion old.csv --id id --label y --score p --better auc
     driftbus gate scored.csv -c driftbus.yaml --monitor credit --junit gate.xml
+    driftbus gate -c driftbus.yaml --monitor credit --from 2025-10-01T00:00 --challenger 13 --champion 12
 
     Each metric has a bootstrap interval, and its bound decides: what is not sure does not pass. Versions
-    that scored the same examples (--id) are compared on them. Exit codes: 0 passed, 1 not, 2 usage.
+    that scored the same examples (--id) are compared on them. Exit codes: 0 passed, 1 not, 2 usage,
+    3 unreachable.
     """
     from driftbus.stream.gate.gate import default_better, judge
     from driftbus.stream.gate.rows import from_files
@@ -100,7 +109,20 @@ def command(
     config = configured(config_path) if config_path else None
     watched = None if config is None else _monitor(config, monitor)
     if data is None:
-        raise click.UsageError("which file? driftbus gate scored.csv --label y --score p --min auc=0.8")
+        if config is None:
+            raise click.UsageError("which file? driftbus gate scored.csv --label y --score p --min auc=0.8")
+        if labels or label or score or prediction or id_ or version or groups or kind or positive or threshold:
+            raise click.UsageError("topics are read as the configuration says: columns are for files")
+        segments = () if watched is None else tuple(watched.segments)
+        verdict = of_topics(
+            config, monitor, (from_, to), (champion, challenger),
+            _checks(watched, minima, maxima, better, not_worse, gaps, min_rows, segments), confidence, point, min_rows,
+        )  # fmt: skip
+        _say(verdict, to_err=str(json_path) == _STDOUT)
+        _write(verdict, json_path, junit)
+        return 0 if verdict.passed else 1
+    if from_ or to:
+        raise click.UsageError("--from and --to are for topics; a file is taken as a whole")
     performance = _performance(watched, kind, positive, threshold)
     columns = _columns(data, watched, (label, score, prediction, id_, version), groups, labels is not None)
     checks = _checks(watched, minima, maxima, better, not_worse, gaps, min_rows, columns.groups)
@@ -110,14 +132,13 @@ def command(
         from driftbus.stream.gate.checks import against_champion
 
         checks += against_champion([default_better(material)], {})
-    if all(check.kind == "rows" for check in checks):
-        raise click.UsageError("what is asked? Give --min, --max, --better, --not-worse or --gap")
+    ask(checks)
     with progress(draws, "draws") as done:
         verdict = judge(
             material, checks, source=data.name, confidence=confidence or performance.confidence, point=point,
             least=min_rows, draws=draws, seed=seed, progress=done,
         )  # fmt: skip
-    _say(verdict, material, to_err=str(json_path) == _STDOUT)
+    _say(verdict, to_err=str(json_path) == _STDOUT)
     _write(verdict, json_path, junit)
     return 0 if verdict.passed else 1
 
@@ -196,7 +217,7 @@ def _versions(columns: Columns, champion: str, challenger: str) -> tuple[tuple[s
     return ("", ""), Path(champion) if champion else None
 
 
-def _say(verdict: Verdict, material: Material, *, to_err: bool) -> None:
+def _say(verdict: Verdict, *, to_err: bool) -> None:
     from driftbus.stream.gate.told import lines
 
     rows = ", ".join(f"{plain(name)} {n:,} rows" for name, n in verdict.versions.items())
