@@ -169,6 +169,7 @@ def build_plans(
                     identity,
                     sorted((t, p.epoch, p.partitions) for t, p in plans.items()),
                     *([[source.topic, source.epoch, source.partitions]] if source is not None else []),
+                    *(comparison.model_dump(mode="json") for comparison in monitor.comparisons),
                 ]
             ),
         )

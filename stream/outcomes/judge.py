@@ -24,13 +24,14 @@ from driftbus.stream.outcomes.book import Book
 from driftbus.stream.outcomes.cohorts import Cohorts
 from driftbus.stream.outcomes.concept import Concepts
 from driftbus.stream.outcomes.conceptevents import concept_event
-from driftbus.stream.outcomes.content import Content, Int, Key, add_content, add_entry, labelled
+from driftbus.stream.outcomes.content import Content, Key, add_content, add_entry, labelled
 from driftbus.stream.outcomes.estimates import Estimates
 from driftbus.stream.outcomes.forecast import Forecasts
 from driftbus.stream.outcomes.ledger import Ledger
 from driftbus.stream.outcomes.moves import Moves
 from driftbus.stream.outcomes.reference import References
 from driftbus.stream.outcomes.verdicts import Verdicts, surely
+from driftbus.stream.outcomes.versions import Versions
 from driftbus.stream.plan import MonitorPlan
 
 PATH = "labelled"
@@ -40,8 +41,8 @@ PATH = "labelled"
 class Watcher(Protocol):
     """Sees first labels by version, pane by pane of label time, in order."""
 
-    def labels(self, tick: int, first: Mapping[str, Int]) -> Sequence[Published]:
-        """A sealed pane: version → int64[pairs], first labels of all its rows; what is told of them."""
+    def labels(self, tick: int, first: Mapping[str, Content]) -> Sequence[Published]:
+        """A sealed pane: version → pair table of the first labels of all its rows; what is told of them."""
 
     def state(self) -> Any:
         """Plain data."""
@@ -98,6 +99,7 @@ class OutcomeJudge:
 
     Attributes:
         watchers: fed with first labels; in the order of saved state.
+        versions: the comparisons among them.
         latest: version → latest report of all rows, for metrics.
     """
 
@@ -138,7 +140,8 @@ class OutcomeJudge:
         self.forecasts = Forecasts(plan, source, self.verdicts, self.references)
         self.moves = Moves(plan)
         self._prompt: tuple[list[DriftEvent], list[PerformanceReport]] = ([], [])
-        self.watchers: list[Watcher] = []
+        self.versions = Versions(plan, source.topic, self._shape)
+        self.watchers: list[Watcher] = [self.versions]
         self.latest: dict[str, PerformanceReport] = {}
 
     @property
@@ -278,9 +281,9 @@ class OutcomeJudge:
             concept_event(self._plan, self._source, version, tick, t, self.concepts.marks[version])
             for version, t in self.concepts.update(tick, pane)
         ]
-        first = {version: content.counts for version, content in self.concepts.firsts(pane).items()}
+        first = self.concepts.firsts(pane)
         others = [told for watcher in self.watchers for told in watcher.labels(tick, first)] if first else []
-        come = sum(labelled(self._shape, pairs) for pairs in first.values())
+        come = sum(labelled(self._shape, content.counts) for content in first.values())
         return Told(PATH, tick, events, others, [Labels(come)] if come else [])
 
     def _forget(self) -> None:

@@ -121,11 +121,12 @@ class _Recorder(Driver):
         return []
 
 
-def parts_of(plans: Plans, data: Data, *, batch: int = 400) -> list[SummaryPart]:
-    """All parts of the logs, as one order of the reading made them."""
+def parts_of(plans: Plans, data: Data, *, batch: int = 400, ids: Sequence[str] | None = None) -> list[SummaryPart]:
+    """All parts of the logs, as one order of the reading made them; ids are row numbers unless they are given."""
+    named = [str(i) for i in range(data.time_ms.size)] if ids is None else ids
     driver = _Recorder(plans)
     partitions = plans.topics[PREDICTIONS].partitions
-    of = np.arange(data.time_ms.size) % partitions
+    of = np.array([int(name) for name in named]) % partitions
     came = [i for i in np.argsort(data.came_ms, kind="stable").tolist() if data.came_ms[i] >= 0]
     offsets = dict.fromkeys(((t, p) for t in (PREDICTIONS, LABELS) for p in range(partitions)), 0)
     steps: list[tuple[int, str, int]] = [(int(t), PREDICTIONS, i) for i, t in enumerate(data.time_ms.tolist())]
@@ -136,15 +137,16 @@ def parts_of(plans: Plans, data: Data, *, batch: int = 400) -> list[SummaryPart]
             for p in range(partitions):
                 rows = [i for _, t, i in steps[start : start + batch] if t == topic and of[i] == p]
                 if rows:
-                    _feed(driver, plans, topic, p, rows, data, offsets)
+                    _feed(driver, plans, topic, p, rows, data, named, offsets)
     driver.finish()
     return driver.parts
 
 
 def _feed(
-    driver: Driver, plans: Plans, topic: str, p: int, rows: list[int], data: Data, offsets: dict[tuple[str, int], int]
-) -> None:
-    ids = [str(i) for i in rows]
+    driver: Driver, plans: Plans, topic: str, p: int, rows: list[int], data: Data, named: Sequence[str],
+    offsets: dict[tuple[str, int], int],
+) -> None:  # fmt: skip
+    ids = [named[i] for i in rows]
     if topic == PREDICTIONS:
         batch = {"id": ids, "p": data.score[rows], "v": data.version[rows].tolist(), "g": data.segment[rows].tolist()}
         times = data.time_ms[rows]
