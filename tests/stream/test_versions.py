@@ -35,7 +35,7 @@ def spoiled(data: Data, share: float) -> Data:
 @cache
 def world() -> tuple[Plans, Data, list[SummaryPart]]:
     plans = plans_of(comparisons=[WORSE, WORSE | {"metric": "auc", "share": None}, WORSE | {"margin": 0.9}])
-    data = spoiled(data_of(21, cohorts=12, falls_at=1.0), 0.6)
+    data = spoiled(data_of(21, cohorts=20, falls_at=1.0), 0.6)
     return plans, data, parts_of(plans, data)
 
 
