@@ -76,21 +76,24 @@ def world(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
                 "labels": schema["labels"] | {"time": "t", "label": "y"},
                 "segments": ["region"],
                 "performance": {"limits": {"accuracy": {"min": 0.7}}},
-                "learn": {"min_rows": 500, "min_time": "1s"},
+                "learn": {"min_rows": 500, "period": "10s"},
             }
         },
     }
     config.write_text(json.dumps(document))
-    right = {
-        v: accuracy_score(label[(version == v) & there], score[(version == v) & there] >= 0.5) for v in ["12", "13"]
-    }
+    right = {}
+    for name in ("12", "13"):
+        mine = (version == name) & there
+        right[name] = accuracy_score(label[mine], score[mine] >= 0.5)
     return {"config": config, "right": right, "labels": int(there.sum())}
 
 
 def asked(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict[str, Any]]:
     capsys.readouterr()
     code = run(["gate", *map(str, arguments), "--json", "-"])
-    return code, json.loads(capsys.readouterr().out or "{}")
+    printed = capsys.readouterr()
+    assert code in (0, 1), printed.err
+    return code, json.loads(printed.out)
 
 
 def test_versions_of_a_topic_are_asked_by_the_labels_that_came(
