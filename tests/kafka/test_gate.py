@@ -76,7 +76,6 @@ def world(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
                 "labels": schema["labels"] | {"time": "t", "label": "y"},
                 "segments": ["region"],
                 "performance": {"limits": {"accuracy": {"min": 0.7}}},
-                "learn": {"min_rows": 500, "period": "10s"},
             }
         },
     }
