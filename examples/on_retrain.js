@@ -3,7 +3,9 @@
 //   npm install kafkajs @kafkajs/confluent-schema-registry
 //   node examples/on_retrain.js ./train.sh
 //
-// The command gets the trigger as JSON on standard input and its id in TRIGGER_ID. KAFKA and REGISTRY say where they are.
+// The command gets the trigger as JSON on standard input, and in its environment what a script needs: TRIGGER_ID,
+// MONITOR, VERSION, POLICY, SEVERITY, and the suggested training data as TRAIN_FROM_MS and TRAIN_TO_MS.
+// KAFKA and REGISTRY say where they are.
 const { spawnSync } = require('child_process')
 const { existsSync, mkdirSync, writeFileSync } = require('fs')
 const path = require('path')
@@ -12,6 +14,16 @@ const { SchemaRegistry } = require('@kafkajs/confluent-schema-registry')
 
 const { KAFKA = 'localhost:29092', REGISTRY = 'http://localhost:8081', TOPIC = 'driftbus.retrain', DONE = 'done' } = process.env
 const [command, ...args] = process.argv.slice(2)
+
+const told = (trigger) => ({
+  TRIGGER_ID: trigger.id,
+  MONITOR: trigger.monitor,
+  VERSION: trigger.version,
+  POLICY: trigger.policy,
+  SEVERITY: trigger.severity,
+  TRAIN_FROM_MS: String(Number(trigger.train_from_ms)),
+  TRAIN_TO_MS: String(Number(trigger.train_to_ms)),
+})
 
 async function main() {
   mkdirSync(DONE, { recursive: true })
@@ -30,7 +42,7 @@ async function main() {
       const run = spawnSync(command, args, {
         input: JSON.stringify(trigger),
         stdio: ['pipe', 'inherit', 'inherit'],
-        env: { ...process.env, TRIGGER_ID: trigger.id },
+        env: { ...process.env, ...told(trigger) },
       })
       if (run.status !== 0) throw run.error ?? new Error(`${command} ended with ${run.status}`)
       writeFileSync(done, '')

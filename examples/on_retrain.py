@@ -3,10 +3,11 @@
     pip install 'confluent-kafka[avro,schemaregistry]'
     python examples/on_retrain.py ./train.sh
 
-The command gets the trigger as JSON on standard input and its id in TRIGGER_ID. It has to succeed before the
-trigger counts as done: then its id becomes a file in the folder DONE, and the offset is committed. A crash in
-between makes the record come again; so does driftbus, after a crash of its own, with the same id. Only when we die
-between the command's end and the file does a command run twice with one TRIGGER_ID.
+The command gets the trigger as JSON on standard input, and in its environment what a script needs: TRIGGER_ID,
+MONITOR, VERSION, POLICY, SEVERITY, and the suggested training data as TRAIN_FROM_MS and TRAIN_TO_MS, milliseconds of
+event time. It has to succeed before the trigger counts as done: then its id becomes a file in the folder DONE, and the
+offset is committed. A crash in between makes the record come again; so does driftbus, after a crash of its own, with
+the same id. Only when we die between the command's end and the file does a command run twice with one TRIGGER_ID.
 
 KAFKA and REGISTRY say where they are.
 """
@@ -67,8 +68,17 @@ def run_once(trigger: dict[str, Any], command: list[str]) -> None:
         return
     print(f"{trigger['id']} {trigger['monitor']}: {trigger['reason']}", flush=True)
     text = json.dumps(trigger, default=str)
-    subprocess.run(command, input=text, text=True, check=True, env={**os.environ, "TRIGGER_ID": trigger["id"]})
+    subprocess.run(command, input=text, text=True, check=True, env={**os.environ, **told(trigger)})
     done.touch()
+
+
+def told(trigger: dict[str, Any]) -> dict[str, str]:
+    """What a script needs, as environment variables."""
+    names = {"TRIGGER_ID": "id", "MONITOR": "monitor", "VERSION": "version", "POLICY": "policy", "SEVERITY": "severity"}
+    times = {"TRAIN_FROM_MS": trigger["train_from_ms"], "TRAIN_TO_MS": trigger["train_to_ms"]}
+    return {name: trigger[field] for name, field in names.items()} | {
+        name: str(round(moment.timestamp() * 1000)) for name, moment in times.items()
+    }
 
 
 if __name__ == "__main__":

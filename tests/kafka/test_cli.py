@@ -189,6 +189,15 @@ def test_a_retrain_by_hand(kafka: Broker, tmp_path: Path, capsys: pytest.Capture
     command = decode_message(value)
     assert isinstance(command, ManualRetrain)
     assert (command.monitor, command.reason, command.requested_by) == ("credit", "new pricing", "ana")
+    assert (command.action, command.dry_run) == ("trigger", False)
+    assert run(["retrain", "credit", "--reason", "x", "--done", "-c", str(path)]) == 2
+    assert run(["retrain", "credit", "-c", str(path)]) == 2
+    assert run(["retrain", "credit", "--reason", "try", "--dry-run", "-c", str(path)]) == 0
+    assert run(["retrain", "credit", "--done", "-c", str(path)]) == 0
+    commands = [decode_message(record.value() or b"") for record in kafka.read(f"{source}.summaries")]
+    assert [(c.action, c.dry_run) for c in commands if isinstance(c, ManualRetrain)] == [
+        ("trigger", False), ("trigger", True), ("done", False),
+    ]  # fmt: skip
 
 
 def test_dead_letters_are_listed_shown_and_sent_back(

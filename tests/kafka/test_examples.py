@@ -40,7 +40,9 @@ def publish(kafka: Broker, registry: Registry, topic: str, *triggers: RetrainTri
 def a_command(folder: Path) -> Path:
     """Appends what it was told; fails when a file called `broken` is there."""
     script = folder / "train.sh"
-    lines = f'test ! -e {folder}/broken || exit 1\necho "$TRIGGER_ID $(cat)" >> {folder}/trained\n'
+    told = "$MONITOR $VERSION $POLICY $SEVERITY $TRAIN_FROM_MS $TRAIN_TO_MS"
+    lines = f'test ! -e {folder}/broken || exit 1\necho "{told}" >> {folder}/told\n'
+    lines += f'echo "$TRIGGER_ID $(cat)" >> {folder}/trained\n'
     script.write_text(f"#!/bin/sh\n{lines}")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     return script
@@ -83,7 +85,13 @@ def test_a_command_runs_once_per_trigger(
     worker.stop()
     told = [line.split(" ", 1) for line in trained.read_text().splitlines()]
     assert [id_ for id_, _ in told] == ["a1", "b2", "c3"]
-    assert json.loads(told[0][1])["columns"] == list(RETRAIN.columns)
+    trigger = json.loads(told[0][1])
+    assert trigger["columns"] == list(RETRAIN.columns)
+    assert trigger["model"] == RETRAIN.model
+    assert [rule["text"] for rule in trigger["rules"]] == [rule.text for rule in RETRAIN.rules]
+    assert set((tmp_path / "told").read_text().splitlines()) == {
+        "credit 12 drift severe 1760606400000 1760609400000",
+    }
 
 
 def test_a_service_sends_what_it_predicts(kafka: Broker, tmp_path: Path) -> None:

@@ -53,14 +53,14 @@ SCORED = {
 }
 
 
-def scored(count: int, first: int = 0, drift: bool = False) -> list[dict[str, Any]]:
+def scored(count: int, first: int = 0, drift: bool = False, version: str = "12") -> list[dict[str, Any]]:
     """Scored requests; with drift, incomes rise, debts double and purposes go missing."""
     rng = random.Random(first)
     return [
         {
             "request_id": f"r-{i}",
             "ts": START_MS + i * STEP_MS,
-            "model_version": "12",
+            "model_version": version,
             "p_default": rng.betavariate(2, 5),
             "customer": {
                 "age": rng.randint(18, 90),
@@ -130,6 +130,12 @@ class User:
             return 0, {}
         return answer.status_code, answer.json()
 
+    def metrics(self) -> str:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5).text
+        except httpx.TransportError:
+            return ""
+
     def waits_for(self, condition: Any, what: str, timeout_s: float = 60.0) -> None:
         assert self.worker is not None
         self.worker.wait_until(lambda: bool(condition()), timeout_s, what)
@@ -139,6 +145,10 @@ class User:
 
     def triggers(self) -> list[RetrainTrigger]:
         return [e for e in self._events("driftbus.retrain") if isinstance(e, RetrainTrigger)]
+
+    def triggers_once(self) -> list[RetrainTrigger]:
+        """As a pipeline takes them: an id that came before is passed over."""
+        return list({t.id: t for t in self.triggers()}.values())
 
     def _events(self, topic: str) -> list[Published]:
         return [event_of(message.value() or b"") for message in self.kafka.read(topic)]
@@ -152,11 +162,11 @@ def user(fragile_kafka: Broker, registry: Registry, tmp_path: Path) -> Iterator[
         made.worker.kill()
 
 
-def train_csv(path: Path) -> None:
+def train_csv(path: Path, drift: bool = False) -> None:
     """Training data as an export has it: one column a field, nested ones with dots."""
     with path.open("w", newline="") as out:
         writer: Any = None
-        for request in scored(6_000, first=10_000_000):
+        for request in scored(6_000, first=10_000_000, drift=drift):
             row = {k: v for k, v in request.items() if k != "customer"}
             row |= {f"customer.{k}": v for k, v in request["customer"].items()}
             if writer is None:
@@ -200,6 +210,48 @@ def test_from_training_data_to_drift_events(user: User) -> None:
     assert (by_hand.policy, by_hand.requested_by) == ("manual", "ana")
     assert "new pricing" in by_hand.reason
     assert "0 dead letters" in user.types("dlq", "ls")
+    assert user.worker is not None
+    assert user.worker.stop() == 0, user.worker.tail()
+
+
+def test_a_retrained_version_takes_over(user: User) -> None:
+    user.serves(scored(6_000))
+    user.init()
+    user.types("topics", "--create")
+    train_csv(user.home / "train.csv")
+    user.types("profile", "train.csv", "--monitor", "credit", "-c", "driftbus.yaml", "--publish")
+    user.runs()
+    user.waits_for(lambda: user.ready()[0] == 200, "the worker to be ready", 120)
+    user.serves(scored(8_000, first=6_000, drift=True))
+    user.waits_for(user.triggers, "a retrain trigger")
+    user.waits_for(lambda: 'driftbus_retrain_pending{monitor="credit"} 1.0' in user.metrics(), "it to be pending")
+    before = {e.id for e in user.drift()}
+
+    train_csv(user.home / "new.csv", drift=True)
+    made = ("--version", "13", "--model", "mlflow_run=7f3a", "--publish")
+    told = user.types("profile", "new.csv", "--monitor", "credit", "-c", "driftbus.yaml", *made)
+    assert "published credit/predictions/13 on driftbus.profiles" in told
+    assert user.worker is not None
+    assert user.worker.stop() == 0, user.worker.tail()
+    user.runs()
+    user.waits_for(lambda: user.ready()[0] == 200, "the next worker to be ready")
+    user.serves(scored(8_000, first=14_000, drift=True, version="13"))
+    user.waits_for(lambda: 'driftbus_retrain_pending{monitor="credit"} 0.0' in user.metrics(), "the new version")
+    old = [e for e in user.drift() if e.id not in before]
+    assert [e for e in old if e.status != "closed" and e.column] == []
+    assert 'driftbus_unfit_rows_total{monitor="credit"} 0.0' in user.metrics()
+
+    user.types("retrain", "credit", "--reason", "try it", "--dry-run")
+    user.waits_for(lambda: len(user.triggers_once()) == 2, "the trial")
+    assert user.triggers_once()[1].dry_run
+    # what the new version learned has no drift; when its own input drifts, the trigger names its training
+    user.serves(scored(8_000, first=22_000, version="13"))
+    user.waits_for(lambda: any(e.version == "13" and e.column == "debt" for e in user.drift()), "drift of version 13")
+    (new,) = {e.profile_id for e in user.drift() if e.version == "13" and e.column}
+    assert new not in {e.profile_id for e in user.drift() if e.version == "12"}
+    user.types("retrain", "credit", "--reason", "really")
+    user.waits_for(lambda: len({t.reason for t in user.triggers_once() if t.policy == "manual"}) == 2, "that by hand")
+    assert not next(t for t in user.triggers_once() if t.reason == "really").dry_run
     assert user.worker is not None
     assert user.worker.stop() == 0, user.worker.tail()
 
