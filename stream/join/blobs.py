@@ -16,6 +16,7 @@ class Blobs(Protocol):
 
     def keys(self, prefix: bytes) -> list[bytes]:
         """Keys that begin so, ascending."""
+        ...
 
     def write(self, puts: Mapping[bytes, Buffer], drops: Iterable[bytes]) -> None:
         """Drop keys, then put values: one atomic batch."""

@@ -48,13 +48,13 @@ class Joiner:
 
     def __init__(self, number: int, plan: JoinPlan, store: JoinStore, labels: Projection) -> None:
         self.plan = plan
-        self.low = -(1 << 62)
+        self.low: int = -(1 << 62)
         self._number = number
         self._store = store
         self._reader = Reader(plan, plan.labels, labels)
         self._readers: dict[Projection, Reader] = {}
-        self._claimed = -1
-        self._low_claimed = False
+        self._claimed: int = -1
+        self._low_claimed: bool = False
         self._book = GroupBook(plan.monitor, plan.names)
 
     def first_segment(self, clock: int) -> int:
@@ -158,11 +158,12 @@ class Joiner:
         self.low, self._low_claimed = floor, claimed
         return self._store.drop(self._number, floor)
 
-    def state(self) -> list[object]:
-        return [self.low, self._low_claimed, self._claimed]
+    def state(self) -> list[int]:
+        return [self.low, int(self._low_claimed), self._claimed]
 
-    def restore(self, state: Sequence[object]) -> None:
-        self.low, self._low_claimed, self._claimed = state  # type: ignore[assignment]
+    def restore(self, state: Sequence[int]) -> None:
+        self.low, low_claimed, self._claimed = state
+        self._low_claimed = bool(low_claimed)
 
     def trim(self) -> None:
         """Forget the numbers of groups when there are many; between two resolutions only."""
