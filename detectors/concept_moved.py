@@ -77,8 +77,7 @@ def what_moved(
     label = two_sample(_summed(view.label, before), _summed(view.label, after), factor.get(LABEL, 1.0))
     spread = two_sample(*_coarse(_summed(view.prediction, before), _summed(view.prediction, after)),
                         factor.get(PREDICTION, 1.0))  # fmt: skip
-    found = [p for s in view.strata if (p := stratified(s, before, after, factor.get(CONCEPT, 1.0))) is not None]
-    concept = None if not found else min(1.0, len(found) * min(found))
+    concept = stratified(view.finest(before + after), before, after, factor.get(CONCEPT, 1.0))
     return Moved(*(Movement(None) if p is None else Movement(p < alpha, p) for p in (label, spread, concept)))
 
 
@@ -86,26 +85,23 @@ def explained(view: ConceptView, score: ConceptScore, before: Int, after: Int) -
     """Share of the change of a score's mean that another mix of scores or predictions alone would make.
 
     Each stratum keeps what came of it before and has the rows that it has now (Kitagawa, 1955, JASA 50,
-    1168-1194). 0 where nothing can be said; where the strata are several, the most that one explains.
+    1168-1194). 0 where nothing can be said.
     """
-    found = 0.0
-    for strata in view.strata:
-        if strata.sums:
-            found = max(found, _explained_sum(strata, before, after))
-            continue
-        held, now = before[strata.cells].astype(np.float64), after[strata.cells].sum(axis=1)
-        rates = np.stack([rates_of(column, held.sum(axis=1), strata.ordered) for column in held.T], axis=1)
-        rates /= rates.sum(axis=1, keepdims=True)
-        expected = np.zeros(view.size)
-        expected[strata.cells] = rates * now[:, None]
-        used = np.isin(score.cell, strata.cells)
-        (n0, s0), (n1, s1), (n, s) = (
-            (c[score.cell][used].sum(), np.sum(c[score.cell][used] * score.value[used]))
-            for c in (before, after, expected)
-        )
-        if min(n0, n1, n) > 0 and s1 / n1 != s0 / n0:
-            found = max(found, float((s / n - s0 / n0) / (s1 / n1 - s0 / n0)))
-    return found
+    strata = view.finest(before + after)
+    if strata.sums:
+        return _explained_sum(strata, before, after)
+    if not np.isin(score.cell, strata.cells).any():
+        score = view.plain_error
+    held, now = before[strata.cells].astype(np.float64), after[strata.cells].sum(axis=1)
+    used = np.isin(score.cell, strata.cells)
+    cell, value = score.cell[used], score.value[used]
+    if held.sum() <= 0 or now.sum() <= 0 or not used.any():
+        return 0.0
+    rates = np.stack([rates_of(column, held.sum(axis=1), strata.ordered) for column in held.T], axis=1)
+    expected = np.zeros(view.size)
+    expected[strata.cells] = rates / rates.sum(axis=1, keepdims=True) * now[:, None]
+    was, by_mix, is_now = (np.sum(c[cell] * value) / max(c[cell].sum(), 1e-12) for c in (before, expected, after))
+    return float((by_mix - was) / (is_now - was)) if is_now != was else 0.0
 
 
 def _explained_sum(strata: Strata, before: Int, after: Int) -> float:

@@ -82,7 +82,8 @@ class ConceptView:
         scores: that need no reference; the first is the error.
         label: int64[k, *], channels of each label; empty where labels aren't counted by value.
         prediction: int64[b, *], channels of each prediction.
-        strata: for P(Y|Ŷ).
+        strata: for P(Y|Ŷ), the finest first; see `finest`.
+        plain_error: the error as the strata see it, for models whose predicted class is a field of its own.
     """
 
     channel: Int
@@ -91,6 +92,19 @@ class ConceptView:
     label: Int
     prediction: Int
     strata: tuple[Strata, ...]
+    plain_error: ConceptScore
+
+    def finest(self, counts: Int) -> Strata:
+        """By scores if half of the labelled rows have one, else by predicted class.
+
+        Within a predicted class rows differ by their score: another mix of them is no concept drift.
+        """
+        rows = int(counts[self.scores[0].cell].sum())
+        for strata in self.strata:
+            held = strata.cells[:, 0] if strata.sums else strata.cells
+            if 2 * int(counts[held].sum()) >= rows:
+                return strata
+        return self.strata[-1]
 
     def fold(self, pairs: Int) -> Int:
         """int64[size], the channels of a pair table."""
@@ -107,26 +121,22 @@ class ConceptView:
         Args:
             reference: int64[size], channels.
         """
-        found: list[ConceptScore] = []
-        for strata in self.strata:
-            if strata.sums or strata.cells.shape[1] != 2:
-                continue
-            held = reference[strata.cells].astype(np.float64)
-            if held.sum() <= 0:
-                continue
-            rate = rates_of(held[:, 1], held.sum(axis=1), strata.ordered)
-            weight = held.sum(axis=1) * rate * (1 - rate)
-            location = np.arange(rate.size, dtype=np.float64)
-            cell = strata.cells.ravel()
-            residual = np.stack([-rate, 1 - rate], axis=1)
-            found.append(ConceptScore("intercept", "calibration", "concept", cell, residual.ravel(), False))
-            if strata.ordered and weight.sum() > 0:
-                location -= np.sum(location * weight) / weight.sum()
-                spread = np.sqrt(np.sum(location * location * weight) / weight.sum())
-                if spread > 0:
-                    slope = residual * np.clip(location / spread, -2.0, 2.0)[:, None]
-                    found.append(ConceptScore("slope", "calibration", "concept", cell, slope.ravel(), False))
-        return tuple(found)
+        strata = self.finest(reference)
+        held = reference[strata.cells].astype(np.float64)
+        if strata.sums or strata.cells.shape[1] != 2 or held.sum() <= 0:
+            return ()
+        rate = rates_of(held[:, 1], held.sum(axis=1), strata.ordered)
+        weight = held.sum(axis=1) * rate * (1 - rate)
+        cell = strata.cells.ravel()
+        residual = np.stack([-rate, 1 - rate], axis=1)
+        intercept = ConceptScore("intercept", "calibration", "concept", cell, residual.ravel(), False)
+        place = np.arange(rate.size, dtype=np.float64)
+        place -= np.sum(place * weight) / max(weight.sum(), 1e-12)
+        spread = np.sqrt(np.sum(place * place * weight) / max(weight.sum(), 1e-12))
+        if not strata.ordered or spread <= 0:
+            return (intercept,)
+        slope = residual * np.clip(place / spread, -2.0, 2.0)[:, None]
+        return (intercept, ConceptScore("slope", "calibration", "concept", cell, slope.ravel(), False))
 
 
 @lru_cache(maxsize=256)
@@ -147,18 +157,19 @@ def _binary(shape: OutcomeShape, clip: float) -> ConceptView:
     channel[score.start : score.stop].reshape(score.dims)[:, :2] = grid
     size, scored = 2 * rows, grid[:-1]
     strata = [Strata(scored)]
+    edges = np.array((-np.inf, -np.inf, *shape.edges, np.inf))
+    positive = (edges >= shape.threshold)[: rows - 1]
+    by_score = np.stack([positive, ~positive], axis=1).astype(np.float64)
+    plain = ConceptScore("error", "error", "concept", scored.ravel(), by_score.ravel(), True)
+    error = plain
     if shape.predicted:
         confusion = shape.parts["confusion"]
         table = size + np.arange(4).reshape(2, 2)
         channel[confusion.start : confusion.stop].reshape(confusion.dims)[:2, :2] = table
         size += 4
         strata.append(Strata(table))
-        wrong, judged = np.array([0.0, 1.0, 1.0, 0.0]), table.ravel()
-    else:
-        edges = np.array((-np.inf, -np.inf, *shape.edges, np.inf))
-        positive = (edges >= shape.threshold)[: rows - 1]
-        wrong, judged = np.stack([positive, ~positive], axis=1).astype(np.float64).ravel(), scored.ravel()
-    scores = [ConceptScore("error", "error", "concept", judged, wrong, True)]
+        error = ConceptScore("error", "error", "concept", table.ravel(), np.array([0.0, 1.0, 1.0, 0.0]), True)
+    scores = [error]
     if shape.probability:
         bounds = np.array((0.0, *shape.edges, 1.0))
         p = np.clip((bounds[1:] + bounds[:-1]) / 2, clip, 1 - clip)
@@ -168,7 +179,7 @@ def _binary(shape: OutcomeShape, clip: float) -> ConceptView:
     one = np.tile([0.0, 1.0], rows)
     scores.append(ConceptScore("label", "label", "labels", grid.ravel(), one, True, category=shape.positive))
     scores.append(_prediction(scored))
-    return ConceptView(channel, size, tuple(scores), np.ascontiguousarray(grid.T), scored, tuple(strata))
+    return ConceptView(channel, size, tuple(scores), np.ascontiguousarray(grid.T), scored, tuple(strata), plain)
 
 
 def _multiclass(shape: OutcomeShape, clip: float) -> ConceptView:
@@ -189,7 +200,8 @@ def _multiclass(shape: OutcomeShape, clip: float) -> ConceptView:
         scores.append(ConceptScore("label", "label", "labels", table.ravel(), one, True, category=name))
     scores.append(_prediction(table))
     strata = (Strata(right[:-1]), Strata(table, ordered=False))
-    return ConceptView(channel, k * k + 2 * rows, tuple(scores), np.ascontiguousarray(table.T), table, strata)
+    plain = ConceptScore("error", "error", "concept", table.ravel(), 1 - np.eye(k).ravel(), True)
+    return ConceptView(channel, k * k + 2 * rows, tuple(scores), np.ascontiguousarray(table.T), table, strata, plain)
 
 
 def _regression(shape: OutcomeShape, clip: float) -> ConceptView:
@@ -210,7 +222,7 @@ def _regression(shape: OutcomeShape, clip: float) -> ConceptView:
     )
     sums = Strata(np.ascontiguousarray(table[:, :-1].T), sums=True, units=(ERROR_UNIT, SQUARE_UNIT))
     none = np.zeros((0, 0), np.int64)
-    return ConceptView(channel, bins + 3 * rows, scores, none, table[0, :-1, None], (sums,))
+    return ConceptView(channel, bins + 3 * rows, scores, none, table[0, :-1, None], (sums,), scores[0])
 
 
 def _prediction(cells: Int) -> ConceptScore:
