@@ -2,8 +2,8 @@
 
 ADWIN (`driftbus.detectors.adwin`, with long-run variance) looks at the mean of each score; river's detectors,
 where they are on, at the errors one by one. An alarm is compared with what came before its change point, to
-tell what moved (`driftbus.detectors.concept_moved`). Errors that rise because other rows come, while labels
-given scores stay what they were, are a ``mix``; the ``concept`` has changed when those moved.
+tell what moved (`driftbus.detectors.concept_moved`). Errors that rise mostly because other rows come, each
+score meaning what it meant, are a ``mix``; else the ``concept`` has changed.
 """
 
 from __future__ import annotations
@@ -172,7 +172,8 @@ class ConceptDetector:
         what = "prior"
         if self._book.columns[number][1] != "labels":
             by_mix = explained(self._view, self._watch.score(score), before, after)
-            what = "mix" if moved.concept.moved is False and by_mix >= _MOSTLY else "concept"
+            calibration = self._book.columns[number][0] == "calibration"
+            what = "mix" if by_mix >= _MOSTLY and not calibration else "concept"
         found.setdefault(number, []).append(_Found(evidence, moved, what))
 
     def _sides(self, start: int, cut: int, stop: int) -> tuple[Int, Int]:

@@ -28,7 +28,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def rate(count: float, labels: int) -> str:
     """Per million."""
-    return "0" if not count else f"{count / (labels / 1e6):.2g}"
+    per_million = count / (labels / 1e6)
+    return "0" if not count else f"{per_million:.2g}" if per_million < 100 else f"{per_million:,.0f}"
 
 
 def delay(found: Sequence[int], runs: int) -> str:

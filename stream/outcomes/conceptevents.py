@@ -14,7 +14,7 @@ from driftbus.stream.plan import MonitorPlan
 
 _TOLD = {
     "concept": "what labels say of predictions has changed, {}",
-    "mix": "{} because other rows come; labels given predictions are as they were",
+    "mix": "{}, mostly because other rows come: each score by itself means about what it meant",
     "prior": "labels have changed, {}",
 }
 
