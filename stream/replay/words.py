@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from driftbus.schemas.configtypes import SEVERITIES
 from driftbus.schemas.events import DriftEvent, Group, Incident, Member
+from driftbus.stream.outcomes.words import number
 from driftbus.stream.replay.history import Episode
 
 _RATES = ("nulls", "invalid", "unseen", "range", "duplicates")
@@ -19,6 +20,8 @@ def size(event: DriftEvent | Member) -> str:
         return f"{event.reference_value:.1%} → {event.current_value:.1%}"
     if event.what in _COUNTS and event.reference_value is not None and event.current_value is not None:
         return f"{_short(event.reference_value)} → {_short(event.current_value)}"
+    if event.stream == "outcomes" and event.reference_value is not None and event.current_value is not None:
+        return f"{number(event.reference_value)} → {number(event.current_value)}"
     if event.what == "correlation" and event.reference_value is not None and event.current_value is not None:
         return f"r {event.reference_value:+.2f} → {event.current_value:+.2f}"
     return f"PSI {event.effect:.2f}"

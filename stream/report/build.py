@@ -75,6 +75,8 @@ def _drifted(history: History, tracks: Tracks, where: Where, ruler: Ruler, pane_
     """The columns with an episode, worst first."""
     found: dict[tuple[Group, str], list[Episode]] = {}
     for episode in history.episodes.values():
+        if episode.opened.stream == "outcomes":  # metrics are no columns, they have pictures of their own
+            continue
         found.setdefault((episode.group, episode.opened.column), []).append(episode)
     ranked = sorted(found.items(), key=lambda item: (order(item[1]), item[0]))
     return [

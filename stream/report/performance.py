@@ -84,7 +84,7 @@ def _drawn(row: MetricRow, ruler: Ruler) -> Html:
     marks += [_mark(b, place, 0.5, 0.95, "realised") for b in row.realised]
     label = f"{row.title}, by labels and estimated, cohort by cohort"
     svg = el("svg", *dashes, *marks, viewBox=f"0 0 {W} {H}", preserveAspectRatio="none", role="img", aria_label=label)
-    chip = el("span", row.severity or "stable", class_=f"chip {row.severity}".strip())
+    chip = el("span", row.severity, class_=f"chip {row.severity}") if row.severity else None
     return el(
         "figure",
         el("figcaption", el("b", row.title), " ", chip, " ", el("span", row.state, class_="soft")),

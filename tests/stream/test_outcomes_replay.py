@@ -141,3 +141,13 @@ def test_what_cannot_be_is_said(
                 str(files / "labels.csv"), "--id", "key", *more])  # fmt: skip
     assert code != 0
     assert said in unstyle(capsys.readouterr().err)
+
+
+def test_metrics_are_no_columns_on_the_page(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.html"
+    replayed(
+        capsys, files / "now.csv", "--reference", files / "train.csv", "--every", "1m", "--label-delay", "1000rows",
+        "--labels", files / "labels.csv", "--id", "key", "--html", page,
+    )  # fmt: skip
+    html = page.read_text()
+    assert " of 4 columns drifted" in html  # the label, x, score and prediction
