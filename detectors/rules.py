@@ -25,7 +25,8 @@ class Leaf:
 def held(leaf: Leaf, found: Look, at_ms: int | None = None) -> bool:
     """Whether a condition holds in as many windows as it asks for, the present among them; any time if None."""
     if leaf.rule.schedule is not None:
-        return at_ms is None or leaf.due_ms == at_ms
+        # not by when it is looked at next: where nothing else holds, its times are passed over
+        return at_ms is None or cron_after(leaf.rule.schedule, at_ms - 1) == at_ms
     windowed = leaf.rule.drift or leaf.rule.quality
     often = windowed is None or (bool(leaf.history) and leaf.history[-1] and sum(leaf.history) >= windowed.m_of_n[0])
     return often and found.holds
