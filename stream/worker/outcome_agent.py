@@ -30,6 +30,9 @@ LOG = logging.getLogger(__name__)
 QUEUED_BYTES = 64 << 20
 """Predictions that may wait for the joins of a label topic, as records; what is beyond is read again later."""
 
+ROOM_S = 1.0
+"""A join that has fed nothing for this long, with a full queue, is no longer waited for."""
+
 
 class _Owned(NamedTuple):
     task: OutcomeTask
@@ -134,18 +137,21 @@ class OutcomeAgent:
         if (owned := self.owned.get(tp)) is not None:
             owned.task.offer_labels(records)
 
-    def offer_predictions(self, tp: TP, begin: int, records: Records) -> None:
+    async def offer_predictions(self, tp: TP, begin: int, records: Records) -> None:
         """Predictions that the group's consumer brought: all there are from an offset on.
 
-        A join takes them when they go on where it stands, or overlap; then it needs no reader of its own. When
-        it has more than it can work off it leaves them out, and reads them again later.
+        A join takes them when they go on where it stands, or overlap; then it needs no reader of its own. One
+        that is a little slower is waited for, because reading them twice costs more. One that hangs is not:
+        it leaves them out, and reads them again later.
         """
         for label_topic, plan in self._plans.items():
             owned = self.owned.get(TP(label_topic, tp.partition)) if tp.topic in plan.predictions else None
             if owned is None:
                 continue
             lane = owned.task.lanes[tp.topic]
-            room = not lane.queue or self._queued(label_topic) + records.size <= QUEUED_BYTES
+            room = begin > lane.next or await self._room(label_topic, owned.task, lane, records.size)
+            if self.owned.get(TP(label_topic, tp.partition)) is not owned:
+                continue
             if begin <= lane.next and room:
                 self._close_reading(label_topic, lane)
                 behind = int(records.offsets[-1]) + 1
@@ -182,6 +188,16 @@ class OutcomeAgent:
                 lambda: self._queued(label_topic) > QUEUED_BYTES,
             )
         return reader
+
+    async def _room(self, label_topic: str, task: OutcomeTask, lane: Lane, size: int) -> bool:
+        """Whether there is room for more predictions, by now or within a moment."""
+        while lane.queue and self._queued(label_topic) + size > QUEUED_BYTES:
+            task.fed_some.clear()
+            try:
+                await asyncio.wait_for(task.fed_some.wait(), ROOM_S)
+            except TimeoutError:
+                return False
+        return True
 
     def _queued(self, label_topic: str) -> int:
         mine = [owned.task for tp, owned in list(self.owned.items()) if tp.topic == label_topic]

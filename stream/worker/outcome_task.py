@@ -119,6 +119,7 @@ class OutcomeTask:
 
     Attributes:
         reason: what it waits for outside, "" while it doesn't.
+        fed_some: set whenever predictions have been fed.
         acknowledged: a commit offset whose parts are acknowledged, None before the first.
         rebuilding: whether what was stored is being made again from the topics.
     """
@@ -146,6 +147,7 @@ class OutcomeTask:
         self._held = False
         self._persisted_at = time.monotonic()
         self.reason = ""
+        self.fed_some = asyncio.Event()
         self.acknowledged: int | None = None
         self._shown: tuple[int | None, int] = None, 0
         self._task = asyncio.create_task(self._run())
@@ -280,6 +282,7 @@ class OutcomeTask:
                 lane.tp.topic, records.block, records.offsets, records.timestamps, records.good, records.projection,
             )  # fmt: skip
         lane.pop()
+        self.fed_some.set()
 
     async def _decoded(self, lane: Lane, records: Records | Batch) -> Records | None:
         """As columns; None when the worker is stopped while schemas can't be reached."""

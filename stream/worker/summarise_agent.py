@@ -129,7 +129,7 @@ class SummariseAgent:
         columns = source.machine.plan.projection
         for_joins = Records(decoded.block, records.offsets, records.timestamps, decoded.good, columns, batch.size)
         self._outcomes.offer_labels(tp, for_joins)
-        self._outcomes.offer_predictions(tp, begin, for_joins)
+        await self._outcomes.offer_predictions(tp, begin, for_joins)
 
     async def _refuse(self, records: RecordBatch, rejected: Iterable[tuple[int, str, str]]) -> None:
         letters = [dead_letter(records, row, reason, message) for row, reason, message in rejected]

@@ -24,6 +24,10 @@ from .joinlogs import LABELS, PREDICTIONS, Rules, plans_of
 HERE, THERE = TP(LABELS, 0), TP(PREDICTIONS, 0)
 
 
+def offer(agent: OutcomeAgent, tp: TP, begin: int, these: Records) -> None:
+    asyncio.run(agent.offer_predictions(tp, begin, these))
+
+
 class Reader:
     """Remembers what it was asked to read."""
 
@@ -49,6 +53,7 @@ class Task:
         self.taken: list[int] = []
         self.ends: list[int] = []
         self.silent: list[int] = []
+        self.fed_some = asyncio.Event()
 
     def offer_predictions(self, lane: Lane, records: Any, behind: int) -> None:
         lane.push(records, behind)
@@ -89,23 +94,23 @@ Joined = tuple[OutcomeAgent, Task, Reader]
 
 def test_what_the_group_brings_is_taken_where_it_meets(joined: Joined) -> None:
     agent, task, reader = joined
-    agent.offer_predictions(THERE, 100, records(103, 110))  # nothing lies between 100 and 103
+    offer(agent, THERE, 100, records(103, 110))  # nothing lies between 100 and 103
     assert (task.taken, reader.reading) == ([111], [])
-    agent.offer_predictions(THERE, 90, records(90, 120))
+    offer(agent, THERE, 90, records(90, 120))
     assert task.taken == [111, 121]
-    agent.offer_predictions(THERE, 90, records(90, 95))
+    offer(agent, THERE, 90, records(90, 95))
     assert task.taken == [111, 121], "it has had them"
 
 
 def test_a_gap_is_read_by_a_reader_until_both_meet(joined: Joined) -> None:
     agent, task, reader = joined
-    agent.offer_predictions(THERE, 200, records(200, 210))
+    offer(agent, THERE, 200, records(200, 210))
     assert (task.taken, reader.reading) == ([], [100])
     lane = task.lanes[PREDICTIONS]
     batch = SimpleNamespace(last=249, size=1)
     _Ear(agent, LABELS).records(THERE, lane.number, cast(Any, batch))
     assert task.taken == [250]
-    agent.offer_predictions(THERE, 211, records(211, 260))
+    offer(agent, THERE, 211, records(211, 260))
     assert (task.taken, reader.reading, lane.number) == ([250, 261], [], 0)
     _Ear(agent, LABELS).records(THERE, 1, cast(Any, SimpleNamespace(last=300, size=1)))
     assert task.taken == [250, 261], "records of a reading that was ended are of no more use"
@@ -113,12 +118,31 @@ def test_a_gap_is_read_by_a_reader_until_both_meet(joined: Joined) -> None:
 
 def test_a_join_that_is_behind_leaves_out_and_reads_again(joined: Joined, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outcome_agent, "QUEUED_BYTES", 10)
+    monkeypatch.setattr(outcome_agent, "ROOM_S", 0.01)
     agent, task, reader = joined
-    agent.offer_predictions(THERE, 100, records(100, 109, size=8))
-    agent.offer_predictions(THERE, 110, records(110, 119, size=8))
+    offer(agent, THERE, 100, records(100, 109, size=8))
+    offer(agent, THERE, 110, records(110, 119, size=8))
     assert (task.taken, reader.reading) == ([110], [110])
-    agent.offer_predictions(THERE, 120, records(120, 129, size=1))
+    offer(agent, THERE, 120, records(120, 129, size=1))
     assert (task.taken, reader.reading) == ([110], [110])
+
+
+def test_a_join_that_is_a_little_slower_is_waited_for(joined: Joined, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcome_agent, "QUEUED_BYTES", 10)
+    agent, task, reader = joined
+    lane = task.lanes[PREDICTIONS]
+
+    async def both() -> None:
+        await agent.offer_predictions(THERE, 100, records(100, 109, size=8))
+        more = asyncio.create_task(agent.offer_predictions(THERE, 110, records(110, 119, size=8)))
+        await asyncio.sleep(0)
+        assert task.taken == [110]
+        lane.pop()
+        task.fed_some.set()
+        await more
+
+    asyncio.run(both())
+    assert (task.taken, reader.reading) == ([110, 120], [])
 
 
 def test_a_reader_is_opened_only_for_what_the_group_does_not_bring(joined: Joined) -> None:
