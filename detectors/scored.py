@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from driftbus.detectors.intervals import Estimate, quantile
@@ -65,58 +65,51 @@ def score(estimate: Estimate, realised: float, confidence: float = 0.95) -> Scor
     return Score(estimate.value, realised, z, estimate.low <= realised <= estimate.high)
 
 
-@dataclass(slots=True)
 class Scored:
-    """Estimates of cohorts that wait for labels, and tallies of those that have them.
+    """How well the estimates of a monitor did, metric by metric.
 
     Args:
         confidence: of the estimates' bounds.
-        most: cohorts that wait; the oldest are given up first, as their labels may never come.
+        most: versions that are kept; the one scored longest ago is given up first.
+
+    Attributes:
+        tallies: version → metric → its scores, the version scored last at the end.
     """
 
-    confidence: float = 0.95
-    most: int = 64
-    waiting: dict[int, dict[str, Estimate]] = field(default_factory=dict)
-    tallies: dict[str, Tally] = field(default_factory=dict)
+    def __init__(self, confidence: float = 0.95, most: int = 64) -> None:
+        self._confidence, self._most = confidence, most
+        self.tallies: dict[str, dict[str, Tally]] = {}
 
-    def expect(self, cohort: int, estimates: Mapping[str, Estimate]) -> None:
-        """Keep a cohort's estimates; later ones of the same cohort replace them."""
-        self.waiting[cohort] = dict(estimates)
-        while len(self.waiting) > self.most:
-            del self.waiting[min(self.waiting)]
+    def realise(self, version: str, estimates: Mapping[str, Estimate], realised: Mapping[str, float]) -> None:
+        """Labels of a cohort have come: score what was estimated of it. Call it once for each cohort.
 
-    def realise(self, cohort: int, metrics: Mapping[str, Estimate]) -> dict[str, Score]:
-        """Labels of a cohort are complete: metric → score of those that were estimated; {} the second time."""
-        estimates = self.waiting.pop(cohort, {})
-        found = {
-            name: score(estimates[name], metrics[name].value, self.confidence)
-            for name in sorted(estimates.keys() & metrics.keys())
-        }
-        for name, each in found.items():
-            self.tallies[name] = self.tallies.get(name, Tally()).add(each)
-        return found
+        Args:
+            version: of the model.
+            estimates: metric → what was estimated.
+            realised: metric → what labels said.
+        """
+        known = self.tallies.pop(version, {})
+        for name in sorted(estimates.keys() & realised.keys()):
+            known[name] = known.get(name, Tally()).add(score(estimates[name], realised[name], self._confidence))
+        self.tallies[version] = known
+        while len(self.tallies) > self._most:
+            del self.tallies[next(iter(self.tallies))]
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> list[Any]:
         """Plain data, for `restore`."""
-        return {
-            "waiting": [
-                [cohort, [[name, e.value, e.low, e.high, e.n] for name, e in sorted(estimates.items())]]
-                for cohort, estimates in sorted(self.waiting.items())
-            ],
-            "tallies": [
-                [name, t.cohorts, t.within, t.off, _plain(t.latest)] for name, t in sorted(self.tallies.items())
-            ],
-        }
+        return [
+            [version, [[name, t.cohorts, t.within, t.off, _plain(t.latest)] for name, t in sorted(tallies.items())]]
+            for version, tallies in self.tallies.items()
+        ]
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: list[Any]) -> None:
         """Continue where `state` was taken."""
-        self.waiting = {
-            int(cohort): {name: Estimate(*values) for name, *values in estimates}
-            for cohort, estimates in state["waiting"]
-        }
         self.tallies = {
-            name: Tally(cohorts, within, off, None if latest is None else Score(*latest))
-            for name, cohorts, within, off, latest in state["tallies"]
+            version: {
+                name: Tally(cohorts, within, off, None if latest is None else Score(*latest))
+                for name, cohorts, within, off, latest in tallies
+            }
+            for version, tallies in state
         }
 
 

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from driftbus.detectors.concept_settings import ConceptSettings
 from driftbus.detectors.conditions import Labels, Measured
 from driftbus.detectors.episodes import OpenEpisode
+from driftbus.detectors.intervals import Estimate
+from driftbus.detectors.scored import Scored
 from driftbus.schemas.codec import decode_performance, encode_performance
 from driftbus.schemas.events import DriftEvent, Group, Published, SummaryPart
 from driftbus.schemas.outcomeevents import PerformanceReport
@@ -101,6 +103,7 @@ class OutcomeJudge:
         watchers: fed with first labels; in the order of saved state.
         versions: the comparisons among them.
         latest: version → latest report of all rows, for metrics.
+        scored: how well estimates did, for metrics.
     """
 
     name = "outcomes"
@@ -143,6 +146,7 @@ class OutcomeJudge:
         self.versions = Versions(plan, source.topic, self._shape)
         self.watchers: list[Watcher] = [self.versions]
         self.latest: dict[str, PerformanceReport] = {}
+        self.scored = Scored(told, most)
 
     @property
     def sealed(self) -> int:
@@ -192,7 +196,11 @@ class OutcomeJudge:
         for judged in self.cohorts.advance(self.panes.sealed, prompt):
             moves = self.moves.by(judged.version, judged.start_ms, judged.end_ms)
             reports, events = self.verdicts.judge(judged, moves)
-            self.latest |= {report.version: report for report in reports if not report.segment}
+            whole = [report for report in reports if not report.segment]
+            self.latest |= {report.version: report for report in whole}
+            if judged.enough and judged.stage == "first":
+                for report in whole:
+                    self.scored.realise(report.version, *estimated_and_realised(report))
             yield Told(Cohorts.name, judged.tick, events, list(reports), measured(reports) if judged.enough else [])
         self._forget()
 
@@ -219,6 +227,7 @@ class OutcomeJudge:
             "estimates": self.estimates.state(),
             "forecasts": self.forecasts.state(),
             "moves": self.moves.state(),
+            "scored": self.scored.state(),
             "latest": [encode_performance(report) for _, report in sorted(self.latest.items())],
             "watchers": [watcher.state() for watcher in self.watchers],
         }
@@ -243,6 +252,7 @@ class OutcomeJudge:
         self.estimates.restore(state["estimates"])
         self.forecasts.restore(state["forecasts"])
         self.moves.restore(state["moves"])
+        self.scored.restore(state["scored"])
         self.latest = {report.version: report for report in map(decode_performance, state["latest"])}
         for watcher, saved in zip(self.watchers, state["watchers"], strict=True):
             watcher.restore(saved)
@@ -305,6 +315,16 @@ class OutcomeJudge:
         if used[1] > used[0]:
             self.counts.contradictions += used[1] - used[0]
             used[0] = used[1]
+
+
+def estimated_and_realised(report: PerformanceReport) -> tuple[dict[str, Estimate], dict[str, float]]:
+    """What was estimated of a cohort's metrics, and what its labels said."""
+    estimates = {
+        m.name: Estimate(m.estimated, m.estimated_low, m.estimated_high, report.labels)
+        for m in report.metrics
+        if m.estimated is not None and m.estimated_low is not None and m.estimated_high is not None
+    }
+    return estimates, {m.name: m.value for m in report.metrics if m.value is not None}
 
 
 def measured(reports: Sequence[PerformanceReport]) -> list[Measured | Labels]:

@@ -218,7 +218,7 @@ class JudgeAgent:
             episodes = outcomes.open_episodes()
             open_ += [episode.severity for episode in episodes]
             self._metrics.show_aspects(name, outcomes.name, [(e.aspect, e.severity) for e in episodes])
-            self._metrics.outcomes.show(name, outcomes.latest, outcomes.estimates.latest())
+            self._metrics.outcomes.show(name, outcomes.latest, outcomes.estimates.latest(), outcomes.scored.tallies)
         self._metrics.show_open(name, open_, monitor.incidents.severities())
         self._metrics.foreign_parts.labels(name).inc(self._grown((name, ""), {"foreign": monitor.foreign})["foreign"])
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from prometheus_client import Gauge
 
 from driftbus.detectors.intervals import Estimate
+from driftbus.detectors.scored import Tally
 from driftbus.schemas.outcomeevents import PerformanceReport
 
 MOST_VERSIONS = 8
@@ -38,12 +39,21 @@ class PerformanceMetrics:
         self.label_lag = gauge(
             "label_lag_seconds", "Median time from prediction to label, latest judged cohort.", "monitor", "version"
         )
+        self.error = gauge(
+            "estimate_error", "Metric by the labels minus what was estimated, latest cohort with labels.", "monitor",
+            "version", "metric",
+        )  # fmt: skip
+        self.scored = gauge(
+            "estimates_scored", "Cohorts whose estimate was set beside their labels; within: inside its bounds.",
+            "monitor", "version", "metric", "result",
+        )  # fmt: skip
 
     def show(
         self,
         monitor: str,
         reports: Mapping[str, PerformanceReport],
         estimates: Mapping[str, Mapping[str, Estimate]],
+        scored: Mapping[str, Mapping[str, Tally]],
     ) -> None:
         """Set the series of a monitor.
 
@@ -51,9 +61,10 @@ class PerformanceMetrics:
             monitor: its name.
             reports: version → latest report of all rows.
             estimates: version → metric → latest estimate.
+            scored: version → metric → how well estimates did, the version scored last at the end.
         """
         last = sorted(reports.items(), key=lambda item: (-item[1].decided_ms, item[0]))[:MOST_VERSIONS]
-        for metric in (self.performance, self.coverage, self.label_lag, self.estimated):
+        for metric in (self.performance, self.coverage, self.label_lag, self.estimated, self.error, self.scored):
             metric.remove_by_labels({"monitor": monitor})
         for version, report in last:
             for m in report.metrics:
@@ -68,3 +79,9 @@ class PerformanceMetrics:
             for name, estimate in found.items():
                 for bound, value in (("value", estimate.value), ("low", estimate.low), ("high", estimate.high)):
                     self.estimated.labels(monitor, version, name, bound).set(value)
+        for version, tallies in list(scored.items())[-MOST_VERSIONS:]:
+            for name, tally in tallies.items():
+                if tally.latest is not None:
+                    self.error.labels(monitor, version, name).set(tally.latest.realised - tally.latest.estimated)
+                for result, cohorts in (("within", tally.within), ("outside", tally.cohorts - tally.within)):
+                    self.scored.labels(monitor, version, name, result).set(cohorts)

@@ -29,37 +29,32 @@ def test_z_is_in_standard_errors_of_the_side_that_was_missed() -> None:
 
 def test_right_intervals_hold_as_often_as_they_say() -> None:
     random, scored = np.random.default_rng(6), Scored()
-    for cohort in range(2_000):
-        scored.expect(cohort, {"auc": around(0.8 + 0.01 * random.normal(), 0.01)})
-        scored.realise(cohort, {"auc": exactly(0.8)})
-    tally = scored.tallies["auc"]
+    for _ in range(2_000):
+        scored.realise("1", {"auc": around(0.8 + 0.01 * random.normal(), 0.01)}, {"auc": 0.8})
+    tally = scored.tallies["1"]["auc"]
     assert tally.share == pytest.approx(0.95, abs=0.02)
     assert tally.off / tally.cohorts == pytest.approx(np.sqrt(2 / np.pi), abs=0.05)
 
 
-def test_a_cohort_is_scored_once_and_by_its_latest_estimates() -> None:
+def test_only_what_was_estimated_and_came_is_scored() -> None:
     scored = Scored()
-    scored.expect(7, {"auc": around(0.5, 0.01), "f1": around(0.5, 0.01)})
-    scored.expect(7, {"auc": around(0.8, 0.01)})
-    assert set(scored.realise(7, {"auc": exactly(0.81), "f1": exactly(0.5)})) == {"auc"}
-    assert scored.realise(7, {"auc": exactly(0.81)}) == {}
-    assert scored.realise(8, {"auc": exactly(0.81)}) == {}
-    assert scored.tallies["auc"].cohorts == 1
+    scored.realise("1", {"auc": around(0.8, 0.01), "f1": around(0.5, 0.01)}, {"auc": 0.81, "brier": 0.1})
+    assert list(scored.tallies["1"]) == ["auc"]
     assert Tally().share is None
 
 
-def test_cohorts_without_labels_are_given_up_the_oldest_first() -> None:
-    scored = Scored(most=3)
-    for cohort in (5, 1, 2, 3, 4):
-        scored.expect(cohort, {"auc": exactly(0.5)})
-    assert sorted(scored.waiting) == [3, 4, 5]
+def test_the_version_scored_longest_ago_is_given_up() -> None:
+    scored = Scored(most=2)
+    for version in ("1", "2", "1", "3"):
+        scored.realise(version, {"auc": around(0.8, 0.01)}, {"auc": 0.8})
+    assert list(scored.tallies) == ["1", "3"]
+    assert scored.tallies["1"]["auc"].cohorts == 2
 
 
 def test_it_continues_where_its_state_was_taken() -> None:
     one, two = Scored(), Scored()
-    one.expect(1, {"auc": around(0.8, 0.01), "f1": around(0.6, 0.02)})
-    one.expect(2, {"auc": around(0.7, 0.01)})
-    one.realise(1, {"auc": exactly(0.83)})
+    one.realise("1", {"auc": around(0.8, 0.01), "f1": around(0.6, 0.02)}, {"auc": 0.83, "f1": 0.6})
     two.restore(json.loads(json.dumps(one.state())))
-    assert two == one
-    assert two.realise(2, {"auc": exactly(0.7)}) == one.realise(2, {"auc": exactly(0.7)})
+    for scored in (one, two):
+        scored.realise("1", {"auc": around(0.7, 0.01)}, {"auc": 0.7})
+    assert two.tallies == one.tallies

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from prometheus_client import CollectorRegistry
 
+from driftbus.detectors.intervals import Estimate
+from driftbus.detectors.scored import Tally, score
 from driftbus.stream.worker.metrics import ASPECTS, OTHER, ColumnState, Metrics, worst
+from driftbus.stream.worker.performancemetrics import MOST_VERSIONS
 
 
 def labels(registry: CollectorRegistry, name: str, label: str) -> set[str]:
@@ -67,3 +71,19 @@ def test_worst_of_each_figure() -> None:
     states = [ColumnState(0.1, "minor", None), ColumnState(None, "severe", 0.2), ColumnState(0.3, "", 0.1)]
     assert worst(states) == ColumnState(0.3, "severe", 0.2)
     assert worst([]) == ColumnState()
+
+
+def test_how_well_estimates_did_is_shown_per_version_and_goes_with_the_monitor() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    right = score(Estimate(0.9, 0.88, 0.92, 500), 0.91)
+    wrong = score(Estimate(0.9, 0.88, 0.92, 500), 0.85)
+    tallies = {str(version): {"auc": Tally().add(right).add(wrong)} for version in range(MOST_VERSIONS + 3)}
+    metrics.outcomes.show("credit", {}, {}, tallies)
+    assert labels(registry, "driftbus_estimate_error", "version") == {str(v) for v in range(3, MOST_VERSIONS + 3)}
+    where = {"monitor": "credit", "version": "5", "metric": "auc"}
+    assert registry.get_sample_value("driftbus_estimate_error", where) == pytest.approx(-0.05)
+    for result in ("within", "outside"):
+        assert registry.get_sample_value("driftbus_estimates_scored", where | {"result": result}) == 1
+    metrics.forget_monitor("credit")
+    assert labels(registry, "driftbus_estimate_error", "version") == set()

@@ -83,6 +83,23 @@ def test_a_fall_is_found_and_nothing_before_it() -> None:
     assert [e for e in episodes(judged(plans, still), "performance") if not e.segment] == []
 
 
+def test_estimates_are_scored_once_labels_came() -> None:
+    """What is told of estimates is what the reports say, cohort by cohort; each cohort counts once."""
+    plans, _, parts = usual()
+    judge, told = Judge(plans, 0), []
+    for offset, part in enumerate(parts):
+        told += judge.apply(offset, part)
+    outcomes = judge.monitors["m"].outcomes
+    assert outcomes is not None
+    for version in ("1", "2"):
+        mine = [r for r in reports({e.id: e for e in told}, "first") if r.version == version]
+        pairs = [m for r in mine if (m := r.metric("accuracy")) is not None and m.estimated is not None]
+        tally = outcomes.scored.tallies[version]["accuracy"]
+        assert tally.cohorts == len(pairs) > 5
+        assert tally.within == sum(m.estimated_low <= m.value <= m.estimated_high for m in pairs)  # type: ignore[operator]
+        assert 0 < tally.within < tally.cohorts, "right before the fall, wrong after it: scores can't show it"
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_the_interleaving_of_predictions_and_labels_does_not_matter(seed: int) -> None:
     plans, _, parts = usual()
