@@ -169,7 +169,7 @@ def series(port: int) -> dict[str, float]:
 
 def run(*, quick: bool) -> Report:
     """Events per second with and without labels; what a waiting prediction takes; how fast a store is made again."""
-    rounds, count = (2, 600_000) if quick else (3, 3_000_000)
+    rounds, count = (2, 600_000) if quick else (3, 2_000_000)
     stage = Labelled(count)
     with_labels: list[Timed] = []
     without: list[Timed] = []
