@@ -123,6 +123,9 @@ def test_labels_are_counted_as_the_driver_says(kafka: Broker, deploy: Make) -> N
     text = s.get(worker, "/metrics")[1]
     for result, count in (("first", found["first"]), ("duplicate", found["dup"]), ("orphan", found["orphan"])):
         assert f'driftbus_labels_total{{monitor="{MONITOR}",result="{result}"}} {count}.0' in text
+    shown = ("predictions", "remembered_labels", "waiting_labels", "store_bytes", "lag", "delay_seconds")
+    for name in shown:
+        assert f"driftbus_join_{name}{{" in text
     assert worker.stop() == 0, worker.tail()
 
 
