@@ -12,8 +12,8 @@ from rich.terminal_theme import MONOKAI
 from driftbus.stream.demo import conductor
 from driftbus.stream.demo.screen import Picture
 
-EVENTS = 36_000
-"""The frame that is kept: some seconds after the drift, which begins near event 25,000."""
+EVENTS = 40_000
+"""The frame that is kept: the drift begins near event 25,000, and labels of it come with event 29,000."""
 
 
 class Kept(Picture):
@@ -30,7 +30,7 @@ class Kept(Picture):
 
 def main() -> None:
     conductor.Picture = Kept  # type: ignore[misc]
-    if conductor.demonstrate(Console(file=StringIO(), force_terminal=True, width=132), None, None, 1500.0):
+    if conductor.demonstrate(Console(file=StringIO(), force_terminal=True, width=132), None, None, 3000.0):
         raise SystemExit("the demo did not find what it should")
     assert Kept.frame is not None
     screen = Console(record=True, file=StringIO(), force_terminal=True, width=132, highlight=False)

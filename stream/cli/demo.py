@@ -11,10 +11,13 @@ import click
     "--registry", metavar="URL", help="Schema registry beside --bootstrap; without it, schemas go by fingerprint."
 )
 @click.option(
-    "--rate", type=click.FloatRange(min=1), default=1500.0, show_default=True, help="Events per second to play."
+    "--rate", type=click.FloatRange(min=1), default=3000.0, show_default=True, help="Events per second to play."
 )
 def command(bootstrap: str | None, registry: str | None, rate: float) -> int:
     """Play ten months of car loans through Kafka in about a minute, and watch a worker find the drift.
+
+    Weeks after each loan it becomes known whether it was repaid: what was estimated of the model's accuracy
+    before that stands beside what came true, and a retrain is asked for when that is too low for sure.
 
     It needs neither Docker nor Java: the broker is librdkafka's mock cluster. Three columns are known
     not to drift; they stay quiet. Ctrl-C ends it at any time. With --bootstrap it makes topics whose

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.live import Live
 
-from driftbus.schemas.codec import decode_drift, decode_event, decode_incident, decode_retrain
+from driftbus.schemas.codec import decode_drift, decode_event, decode_incident, decode_performance, decode_retrain
 from driftbus.schemas.config import Config
 from driftbus.schemas.errors import Unavailable
 from driftbus.schemas.events import Published
@@ -38,7 +38,7 @@ def watch(
         while end_at is None or time.monotonic() < end_at:
             if not alive():
                 raise Unavailable("the worker ended before the stream did")
-            picture.sent = player.sent
+            picture.sent, picture.labelled = player.sent, player.labelled
             gauges.sample()
             for event in news():
                 if picture.take(event) and live is None:
@@ -48,7 +48,7 @@ def watch(
             elif time.monotonic() > line_at:
                 line_at = time.monotonic() + _LINE_S
                 console.print(progress_line(picture), soft_wrap=True)
-            if end_at is None and player.finished and gauges.counted >= picture.sent:
+            if end_at is None and player.finished and gauges.counted >= picture.sent + picture.labelled:
                 end_at = time.monotonic() + _SETTLE_S
 
 
@@ -91,6 +91,7 @@ def _decisions(config: Config) -> Iterator[Callable[[], list[Published]]]:
     readers: dict[str, Callable[[bytes], Published]] = {
         topics.drift: decode_drift,
         topics.incidents: decode_incident,
+        topics.performance: decode_performance,
         topics.retrain: decode_retrain,
     }
     consumer = Consumer(

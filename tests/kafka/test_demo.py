@@ -37,9 +37,12 @@ def summary(child: Child) -> str:
     text = child.log.read_text()
     assert "5 columns drifted" in text
     assert "3 of 3 negative controls stayed quiet" in text
-    assert "1 incident: " in text
+    assert "incidents:" in text
     assert "5 of 9 columns have drifted" in text
-    assert "1 retrain trigger: " in text
+    assert "accuracy has fallen to" in text
+    assert "cohorts judged by their labels, the worst: accuracy 0.9" in text
+    assert "1 retrain trigger:" in text
+    assert "accuracy of version 1 is surely below 0.94" in text
     assert "Next:" in text
     return text
 
@@ -57,13 +60,11 @@ def test_the_demo_plays_into_a_real_kafka(demo, kafka: Broker, registry: Registr
     summary(demo("--bootstrap", kafka.bootstrap, "--registry", registry.url))
     made = set(kafka.admin.list_topics(timeout=10).topics) - before
     drift, retrain = (next(t for t in made if t.endswith(end)) for end in (".drift", ".retrain"))
-    opened = {
-        e.column for e in (decode_drift((m.value() or b"")[5:]) for m in kafka.read(drift)) if e.status == "opened"
-    }
-    assert opened == DRIFTING
+    opened = [e for e in (decode_drift((m.value() or b"")[5:]) for m in kafka.read(drift)) if e.status == "opened"]
+    assert {e.column for e in opened if e.stream == "predictions"} == DRIFTING
+    assert {"performance", "concept"} <= {e.aspect for e in opened if e.stream == "outcomes"}
     (trigger,) = {t.id: t for t in (decode_retrain((m.value() or b"")[5:]) for m in kafka.read(retrain))}.values()
-    assert trigger.policy == "drift"
-    assert set(trigger.columns) <= DRIFTING
+    assert trigger.policy == "performance"
 
 
 def test_ctrl_c_is_clean(demo) -> None:
