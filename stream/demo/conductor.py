@@ -76,7 +76,14 @@ def demonstrate(console: Console, bootstrap: str | None, registry: str | None, p
         )
         picture.columns = {column.name: ColumnLine() for column in profiles[0].columns}
         player.start()
-        watch(console, picture, config, player, lambda: worker.poll() is None, f"{_url(config)}/metrics")
+        asked = stack.enter_context(_interrupts())
+
+        def alive() -> bool:
+            if asked:
+                raise KeyboardInterrupt
+            return worker.poll() is None
+
+        watch(console, picture, config, player, alive, f"{_url(config)}/metrics")
     console.print(summary(picture, CONTROLS, topic=None if embedded else topics["predictions"]), soft_wrap=True)
     found = {event.column for event in picture.events}
     degraded = any("performance" in trigger.policy for trigger in picture.triggers)
@@ -168,6 +175,20 @@ def _broker(home: Path) -> Iterator[dict[str, str]]:
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Ctrl-C as something to look at.
+
+    An exception that is raised while librdkafka calls back into Python ends there, unheard: the demo would go on.
+    """
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
