@@ -7,7 +7,7 @@ and what is measured is what runs in a worker.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +90,12 @@ def detect(
 
 
 def outcomes(
-    samples: Sequence[Sample], *, columns: int = 1, budget: float | None = None, pane: int = PANE
+    samples: Sequence[Sample],
+    *,
+    columns: int = 1,
+    budget: float | None = None,
+    pane: int = PANE,
+    changed: Mapping[str, float] | None = None,
 ) -> list[Outcome]:
     """Runs of equal length and kind, scored.
 
@@ -99,11 +104,13 @@ def outcomes(
         columns: of the monitor, for the budget.
         budget: false alarms a week; None: undivided levels.
         pane: rows of a pane.
+        changed: constants of `Settings` that differ from the defaults.
     """
     first, names = samples[0], [str(i) for i in range(len(samples))]
     rows = min(run.values.size for run in samples)
     profile = profile_of({name: run.reference for name, run in zip(names, samples, strict=True)}, ordered=first.ordered)
     settings = settings_for(columns, budget=budget, pane=pane, row_s=first.row_s)
+    settings = replace(settings, **(changed or {}))
     stream = {name: run.values[:rows] for name, run in zip(names, samples, strict=True)}
     said: dict[str, list[Said]] = {name: [] for name in names}
     for one in detect(profile, stream, settings, pane):
