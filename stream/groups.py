@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +18,7 @@ from driftbus.detectors.summary import Unseen, merge_unseen, unpack_counts
 from driftbus.detectors.verdict import ColumnView, Transition
 from driftbus.schemas.errors import StateError
 from driftbus.schemas.events import DriftEvent, Entry, Group, OffsetRange
+from driftbus.stream.driftevents import drift_event
 from driftbus.stream.plan import MonitorPlan, StreamPlan
 from driftbus.stream.sentences import sentence
 
@@ -303,52 +303,7 @@ def event_of(
         ranges: source offsets that it rests on.
         names: unknown categories of the pane, with their counts.
     """
-    pane_ms, profile_id = plan.pane_ms, stream.profile.profile_id
-    episode = _hash(
-        group.monitor, group.stream, group.version, group.segment, t.column, t.aspect,
-        plan.fingerprint, profile_id, str(t.opened_tick * pane_ms),
-    )  # fmt: skip
     known = names or {}
     column = stream.profile.column(t.column) if t.column and t.aspect != "relation" else None
-    return DriftEvent(
-        id=_hash(episode, t.status, t.severity, *([str(tick)] if t.status == "changed" else [])),
-        episode_id=episode,
-        monitor=group.monitor,
-        stream=group.stream,
-        version=group.version,
-        segment=group.segment,
-        column=t.column,
-        detector=t.detector,
-        status=t.status,
-        severity=t.severity,
-        aspect=t.aspect,
-        what=t.what,
-        direction=t.direction,
-        statistic=t.statistic,
-        threshold=t.threshold,
-        p_value=t.p_value,
-        effect=t.effect,
-        reference_value=t.reference_value,
-        current_value=t.current_value,
-        window_start_ms=t.window_start_tick * pane_ms,
-        window_end_ms=(tick + 1) * pane_ms,
-        since_ms=t.since_tick * pane_ms,
-        since_low_ms=t.since_low_tick * pane_ms,
-        since_high_ms=t.since_high_tick * pane_ms,
-        opened_ms=t.opened_tick * pane_ms,
-        count=t.count,
-        reference_count=t.reference_count,
-        ranges=ranges,
-        profile_id=profile_id,
-        fingerprint=plan.fingerprint,
-        nature=t.nature,
-        category=t.category,
-        histogram=t.histogram,
-        curve=t.curve,
-        distances=t.distances,
-        message=sentence(t, column, sorted(known, key=lambda name: (-known[name], name))),
-    )
-
-
-def _hash(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    said = sentence(t, column, sorted(known, key=lambda name: (-known[name], name)))
+    return drift_event(plan, group, stream.profile.profile_id, tick, t, ranges, said)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from driftbus.detectors.verdict import Transition
-from driftbus.schemas.events import DriftEvent
+from driftbus.schemas.events import DriftEvent, Group
 from driftbus.schemas.outcomeevents import Outcome
+from driftbus.stream.driftevents import drift_event
 from driftbus.stream.groups import OffsetMarks
 from driftbus.stream.join.outcomeplan import OutcomeSource
 from driftbus.stream.outcomes.words import named, number
@@ -33,10 +32,6 @@ def concept_event(
     """
     pane_ms = plan.pane_ms
     profile_id = next((s.profile.profile_id for s in plan.streams if s.stream == "predictions"), "")
-    episode = _hash(
-        plan.name, "outcomes", version, "", t.column, t.aspect, plan.fingerprint, profile_id,
-        str(t.opened_tick * pane_ms),
-    )  # fmt: skip
     outcome = Outcome(
         metric=t.column,
         value=t.current_value,
@@ -52,41 +47,8 @@ def concept_event(
         cohort_end_ms=(tick + 1) * pane_ms,
         moved=t.moved,
     )
-    return DriftEvent(
-        id=_hash(episode, t.status, t.severity, *([str(tick)] if t.status == "changed" else [])),
-        episode_id=episode,
-        monitor=plan.name,
-        stream="outcomes",
-        version=version,
-        segment="",
-        column=t.column,
-        detector=t.detector,
-        status=t.status,
-        severity=t.severity,
-        aspect=t.aspect,
-        what=t.what,
-        direction=t.direction,
-        statistic=t.statistic,
-        threshold=t.threshold,
-        p_value=t.p_value,
-        effect=t.effect,
-        reference_value=t.reference_value,
-        current_value=t.current_value,
-        window_start_ms=t.window_start_tick * pane_ms,
-        window_end_ms=(tick + 1) * pane_ms,
-        since_ms=t.since_tick * pane_ms,
-        since_low_ms=t.since_low_tick * pane_ms,
-        since_high_ms=t.since_high_tick * pane_ms,
-        opened_ms=t.opened_tick * pane_ms,
-        count=t.count,
-        reference_count=t.reference_count,
-        ranges=marks.ranges(source.topic, t.window_start_tick),
-        profile_id=profile_id,
-        fingerprint=plan.fingerprint,
-        category=t.category,
-        outcome=outcome,
-        message=sentence(t),
-    )
+    ranges = marks.ranges(source.topic, t.window_start_tick)
+    return drift_event(plan, Group(plan.name, "outcomes", version), profile_id, tick, t, ranges, sentence(t), outcome)
 
 
 def sentence(t: Transition) -> str:
@@ -101,7 +63,3 @@ def sentence(t: Transition) -> str:
     told = again + _TOLD.get(t.what, "{}").format(went)
     moved = f"; {', '.join(t.moved)} moved" if t.moved else ""
     return f"{told}; {t.count:,} labels{moved}; {t.severity}, {t.detector}"
-
-
-def _hash(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
