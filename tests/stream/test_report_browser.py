@@ -88,8 +88,10 @@ def test_a_link_from_an_incident_unfolds_the_row(browser: Browser, loans: Path) 
     with browser.open(loans) as tab:
         folded = tab.page.locator("#drifted > li details").last
         assert folded.get_attribute("open") is None
-        tab.page.locator(f".members a[href='#{folded.get_attribute('id')}']").click()
-        assert folded.get_attribute("open") is not None
+        row = folded.get_attribute("id")
+        tab.page.locator(f".members a[href='#{row}']").click()
+        # the browser tells of the new address a moment later
+        tab.page.locator(f"#{row}[open]").wait_for(timeout=10_000)
 
 
 def test_without_scripts_everything_is_there(browser: Browser, loans: Path) -> None:
