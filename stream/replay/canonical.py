@@ -75,7 +75,5 @@ def differences(left: Iterable[Event], right: Iterable[Event]) -> Differences:
         same=tuple(line for line in lines[0] if ids[1].get(names[line]) == line),
         left=tuple(line for line in lines[0] if names[line] not in ids[1]),
         right=tuple(line for line in lines[1] if names[line] not in ids[0]),
-        changed=tuple(
-            (line, ids[1][names[line]]) for line in lines[0] if ids[1].get(names[line], line) != line
-        ),
+        changed=tuple((line, ids[1][names[line]]) for line in lines[0] if ids[1].get(names[line], line) != line),
     )
