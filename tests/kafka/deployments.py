@@ -83,7 +83,7 @@ class Deployment:
         run = {"snapshot_every": "2s", "preview_every": "2s", "seal_after": seal_after}
         values = {
             "app": f"app-{topic}",
-            "kafka": {"bootstrap": broker.bootstrap, "session_timeout": "6s", **kafka_options},
+            "kafka": {"bootstrap": broker.outside, "session_timeout": "6s", **kafka_options},
             "monitors": monitors,
             "topics": {role: f"{role}-{topic}" for role in ROLES} | {"summaries_partitions": 2},
             "limits": {"lateness": "30s", "range_records": 5_000},

@@ -143,7 +143,7 @@ class Labelled:
         )  # fmt: skip
         document: dict[str, Any] = {
             "app": tag,
-            "kafka": {"bootstrap": self.kafka.bootstrap, "session_timeout": "6s"},
+            "kafka": {"bootstrap": self.kafka.outside, "session_timeout": "6s"},
             "monitors": {
                 MONITOR: {
                     "predictions": {

@@ -27,7 +27,7 @@ from driftbus.schemas.events import Published, RetrainTrigger
 from driftbus.schemas.registry import open_resolver
 from driftbus.stream.plan import build_plans
 from driftbus.stream.worker.topics import create_topics
-from harness.broker import Broker
+from harness.clients import Kafka
 from harness.process import wait_for
 
 from .workers import ROLES, Worker, driven, published, start_worker
@@ -103,7 +103,7 @@ class Scenario:
         overrides: changes to the configuration, section by section.
     """
 
-    kafka: Broker
+    kafka: Kafka
     partitions: int = 4
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -122,7 +122,7 @@ class Scenario:
     def _document(self) -> dict[str, Any]:
         document: dict[str, Any] = {
             "app": self.tag,
-            "kafka": {"bootstrap": self.kafka.bootstrap, "session_timeout": "6s"},
+            "kafka": {"bootstrap": self.kafka.outside, "session_timeout": "6s"},
             "monitors": {
                 MONITOR: {
                     "predictions": {
@@ -139,7 +139,7 @@ class Scenario:
                     "retrain": {"any": [{"drift": {"columns": 2, "severity": "moderate"}}]},
                 }
             },
-            "topics": {role: f"{self.tag}.{role}" for role in ROLES},
+            "topics": {role: f"{self.tag}.{role}" for role in ROLES} | {"replication": self.kafka.replication},
             "limits": {"pane": "1s", "lateness": "2s"},
             "run": {"snapshot_every": "1s", "commit_every": "200ms", "log": "json", "log_level": "info"},
         }

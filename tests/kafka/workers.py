@@ -20,7 +20,7 @@ from driftbus.schemas.errors import DecodeError
 from driftbus.schemas.events import Published
 from driftbus.stream.driver import Driver
 from driftbus.stream.plan import Plans
-from harness.broker import Broker
+from harness.clients import Kafka
 from harness.process import Child, free_ports
 
 WORKER = [sys.executable, "-m", "driftbus", "run", "-c"]
@@ -70,7 +70,7 @@ def event_of(value: bytes) -> Published:
     raise AssertionError("none of our events")
 
 
-def published(kafka: Broker, config: Config) -> dict[str, Published]:
+def published(kafka: Kafka, config: Config) -> dict[str, Published]:
     """By id, what stands on the topics of results; the same id must always come with the same bytes."""
     found: dict[str, bytes] = {}
     for topic in (config.topics.drift, config.topics.incidents, config.topics.performance, config.topics.retrain):

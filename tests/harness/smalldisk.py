@@ -1,0 +1,62 @@
+"""A file system that is really full, for a broker to write on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from harness.missing import MissingService
+
+
+class SmallDisk:
+    """A file system in memory of a chosen size.
+
+    Args:
+        megabytes: its size.
+
+    Raises:
+        MissingService: nobody may mount here.
+    """
+
+    def __init__(self, megabytes: int) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="driftbus-disk-"))
+        try:
+            _as_root("mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=1777", "driftbus", self.path)
+        except (OSError, subprocess.SubprocessError) as error:
+            self.path.rmdir()
+            raise MissingService(f"a small file system needs Linux and the right to mount: {error}") from error
+
+    @property
+    def free(self) -> int:
+        """Bytes."""
+        return shutil.disk_usage(self.path).free
+
+    def fill(self) -> None:
+        """Leave no room at all."""
+        with self._ballast.open("ab", buffering=0) as ballast:
+            try:
+                while True:
+                    ballast.write(b"\0" * 65_536)
+            except OSError:
+                pass
+
+    def make_room(self) -> None:
+        """Undo `fill`."""
+        self._ballast.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Unmount and forget what was on it."""
+        _as_root("umount", "--lazy", self.path)
+        self.path.rmdir()
+
+    @property
+    def _ballast(self) -> Path:
+        return self.path / "ballast"
+
+
+def _as_root(*command: str | Path) -> None:
+    before = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    subprocess.run([*before, *command], check=True, capture_output=True, timeout=30)
