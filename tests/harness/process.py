@@ -98,12 +98,12 @@ class Child:
             time.sleep(0.05)
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Return once `condition` holds; AssertionError naming `what` after timeout_s seconds."""
+def wait_for(condition: Callable[[], bool], timeout_s: float, what: str, every_s: float = 0.05) -> None:
+    """Return once `condition` holds, asked every so many seconds; AssertionError naming `what` after timeout_s."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"waited {timeout_s:g} s for {what}"
-        time.sleep(0.05)
+        time.sleep(every_s)
 
 
 def free_ports(count: int) -> list[int]:

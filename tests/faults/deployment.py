@@ -1,0 +1,349 @@
+"""One configuration on topics of its own: workers to start, kill and freeze, a broker to harm, and what was published.
+
+A supervisor is part of it (`tend`): a worker that ended by itself with an exit code that asks for it is started again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from driftbus.schemas.config import Config
+from driftbus.stream.replay.topicreplay import prepare
+from driftbus.stream.worker.profiles import publish_profile
+from driftbus.stream.worker.topics import create_topics
+from faults.checker import History, history_of, line_of
+from faults.load import HORIZON_MS, LABEL, MONITOR, PREDICTION, WAIT_MS, Sender, Sent, reference
+from harness.broker import Broker
+from harness.nursery import Nursery, Process
+from harness.process import Child, free_ports, wait_for
+
+ROLES = ("summaries", "drift", "incidents", "performance", "retrain", "state", "profiles", "deadletter")
+SESSION_MS = 4_000
+"""A worker not heard of for so long loses its partitions, in either protocol."""
+
+BROKER_SETTINGS: Mapping[str, object] = {
+    "group.min.session.timeout.ms": 1_000,
+    "group.consumer.min.session.timeout.ms": SESSION_MS,
+    "group.consumer.session.timeout.ms": SESSION_MS,
+    "group.consumer.min.heartbeat.interval.ms": 500,
+    "group.consumer.heartbeat.interval.ms": 500,
+}
+_RESTARTED = {3}
+"""Exit codes of a worker that could not reach something; 4 would be a failure, and is one here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a deployment is like.
+
+    Args:
+        workers: that run while nothing is wrong.
+        partitions: of the source topics.
+        shards: partitions of the summaries.
+        protocol: "classic" or "consumer".
+        labels: whether outcomes are joined.
+        format: of the output, "avro" or "cloudevents-json".
+        executed: share of the workers that are started as a program, not forked.
+        more: further things that it has, which faults may need.
+    """
+
+    workers: int = 2
+    partitions: int = 4
+    shards: int = 2
+    protocol: str = "classic"
+    labels: bool = False
+    format: str = "avro"
+    executed: float = 0.1
+    more: frozenset[str] = frozenset()
+
+    @property
+    def has(self) -> frozenset[str]:
+        """What faults may need of it."""
+        return self.more | ({"labels"} if self.labels else set())
+
+
+@dataclass
+class Worker:
+    """`driftbus run`, in a process of its own.
+
+    Attributes:
+        asked: it was told to end, or killed, by us.
+        frozen: SIGSTOP was the last that it got.
+    """
+
+    process: Process
+    port: int
+    asked: bool = False
+    frozen: bool = False
+
+    @property
+    def runs(self) -> bool:
+        return self.process.returncode is None
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of its own HTTP endpoint; 0 while it doesn't answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+
+@dataclass
+class Deployment:
+    """A configuration that runs.
+
+    Args:
+        kafka: the broker.
+        shape: what it is like.
+        nursery: forks workers; None: every worker is a program started anew.
+        rng: decides what nobody else does.
+        overrides: changes to the configuration, section by section.
+    """
+
+    kafka: Broker
+    shape: Shape = field(default_factory=Shape)
+    nursery: Nursery | None = None
+    rng: random.Random = field(default_factory=lambda: random.Random(0))
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="driftbus-faults-"))
+        kept = {"retention.ms": "-1"}  # event times are of 2023
+        self.source = self.kafka.create_topic("predictions", self.shape.partitions, kept)
+        self.labelled = self.kafka.create_topic("labels", self.shape.partitions, kept) if self.shape.labels else ""
+        (self.home / "scored.avsc").write_text(json.dumps(PREDICTION))
+        (self.home / "outcome.avsc").write_text(json.dumps(LABEL))
+        self.config = Config.model_validate(self.document())
+        create_topics(self.kafka.admin, self.config)
+        for profile in reference():
+            if profile.stream == "predictions" or self.shape.labels:
+                publish_profile(self.config.kafka, self.config.topics.profiles, profile)
+        self.workers: list[Worker] = []
+        self.problems: list[str] = []
+        """What no fault excuses: exit codes, for example."""
+        self.broker_down = self.broker_frozen = False
+        self.wanted = self.shape.workers
+        self.sender: Sender | None = None
+        self._replayed: dict[str, str] | None = None
+        self.sent: list[Sent] = []
+
+    def document(self) -> dict[str, Any]:
+        """driftbus.yaml."""
+        monitor: dict[str, Any] = {
+            "predictions": {
+                "topic": self.source,
+                "schema_file": str(self.home / "scored.avsc"),
+                "time": "ts",
+                "id": "id",
+                "score": "p_default",
+                "version": "version",
+            },
+            "segments": ["country"],
+            "detection": {"events_per_second": 50},
+            "retrain": {"any": [{"drift": {"columns": 2, "severity": "moderate"}}], "cooldown": "30s"},
+        }
+        if self.shape.labels:
+            monitor["labels"] = {
+                "topic": self.labelled,
+                "schema_file": str(self.home / "outcome.avsc"),
+                "id": "id",
+                "label": "defaulted",
+            }
+            monitor["join"] = {"horizon": f"{HORIZON_MS}ms", "wait": f"{WAIT_MS}ms", "grace": "36500d"}
+            monitor["performance"] = {"cohort": "20s", "min_labels": 50, "min_coverage": 0.1}
+            monitor["retrain"]["any"].append({"performance": {"metric": "accuracy", "below": 0.6}})
+        document: dict[str, Any] = {
+            "app": self.source,
+            "kafka": {
+                "bootstrap": self.kafka.bootstrap,
+                "session_timeout": f"{SESSION_MS}ms",
+                "group_protocol": self.shape.protocol,
+            },
+            "monitors": {MONITOR: monitor},
+            "topics": {role: f"{self.source}.{role}" for role in ROLES} | {"summaries_partitions": self.shape.shards},
+            "limits": {"pane": "1s", "lateness": "2s", "retention": "10s"},
+            "output": {"format": self.shape.format},
+            # a partition may be idle for as long as a fault lasts: no clock is forced
+            "run": {"snapshot_every": "1s", "commit_every": "200ms", "preview_every": "1s", "seal_after": "0s",
+                    "store": str(self.home / "store"), "log": "json"},
+        }  # fmt: skip
+        for section, values in self.overrides.items():
+            document[section] = {**document.get(section, {}), **values}
+        return document
+
+    # workers
+
+    def start(self) -> Worker:
+        """One more worker; it is not waited for. One in ten is a program of its own, as people start it."""
+        (port,) = free_ports(1)
+        document, number = self.document(), len(self.workers)
+        document["run"] |= {"metrics_port": port}
+        path, log = self.home / f"driftbus-{number}.yaml", self.home / f"worker-{number}.log"
+        path.write_text(json.dumps(document))  # JSON is YAML
+        process: Process
+        if self.nursery is None or self.rng.random() < self.shape.executed:
+            process = Child([sys.executable, "-m", "driftbus", "run", "-c", path], log)
+        else:
+            process = self.nursery.start(["run", "-c", path], log)
+        self.workers.append(Worker(process, port))
+        return self.workers[-1]
+
+    def running(self) -> list[Worker]:
+        """Workers that run, frozen ones too."""
+        return [worker for worker in self.workers if worker.runs]
+
+    def choose(self, rng: random.Random, *, frozen: bool = False) -> Worker | None:
+        """One of the running workers."""
+        found = [worker for worker in self.running() if frozen or not worker.frozen]
+        return rng.choice(found) if found else None
+
+    def kill(self, worker: Worker) -> None:
+        """SIGKILL."""
+        worker.asked = True
+        worker.process.kill()
+
+    def freeze(self, worker: Worker) -> None:
+        """SIGSTOP: it will wake and not know that it was asleep."""
+        worker.frozen = True
+        worker.process.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT to all that are frozen."""
+        for worker in self.workers:
+            if worker.frozen:
+                worker.frozen = False
+                worker.process.signal(signal.SIGCONT)
+
+    def ask_to_stop(self, worker: Worker) -> None:
+        """SIGTERM; `tend` looks at how it ends."""
+        worker.asked = True
+        worker.process.signal(signal.SIGTERM)
+
+    def tend(self) -> None:
+        """Start again what ended by itself, and note what ended as nothing should; what supervisors do."""
+        for worker in self.workers:
+            code = worker.process.returncode
+            if code is None or code == -signal.SIGKILL:
+                continue
+            if code not in _RESTARTED | {0} or (code == 0 and not worker.asked):
+                told = f"{worker.process.log.name} ended with {code}:\n{worker.process.tail(30)}"
+                if told not in self.problems:
+                    self.problems.append(told)
+        while len(self.running()) < self.wanted and not self.problems:
+            self.start()
+
+    # the broker
+
+    def kill_broker(self) -> None:
+        """SIGKILL, as a crashed machine would."""
+        if not self.broker_down:
+            self.broker_down, self.broker_frozen = True, False
+            self.kafka.kill()
+
+    def freeze_broker(self) -> None:
+        """SIGSTOP: connections stay open, nothing answers."""
+        if not self.broker_down:
+            self.broker_frozen = True
+            self.kafka.freeze()
+
+    def heal_broker(self) -> None:
+        """It runs, and answers."""
+        if self.broker_down:
+            self.kafka.start()
+            self.broker_down = False
+        if self.broker_frozen:
+            self.kafka.thaw()
+            self.broker_frozen = False
+
+    # records in, events out
+
+    def send(self, records: list[Sent], per_second: float) -> Sender:
+        """Send in the background."""
+        self.sent = self.sent + records
+        self.sender = Sender(self.kafka.bootstrap, [self.source, self.labelled], records, per_second)
+        self.sender.start()
+        return self.sender
+
+    def wait_sent(self, timeout_s: float = 300.0) -> None:
+        """Everything is acknowledged, and in the log exactly once."""
+        assert self.sender is not None
+        self.sender.hurry.set()
+        self.sender.join(timeout_s)
+        assert not self.sender.is_alive(), f"{self.sender.sent} of {len(self.sent)} records acknowledged"
+        assert not self.sender.failed, self.sender.failed[:3]
+        for labels, topic in enumerate([self.source, self.labelled]):
+            if topic:
+                stand = self.kafka.end_offsets(topic)
+                wanted = [sum(one.labels == labels and one.partition == p for one in self.sent)
+                          for p in range(self.shape.partitions)]  # fmt: skip
+                assert stand == wanted, f"{topic} has {stand} records, {wanted} were sent"
+
+    def replayed(self) -> dict[str, str]:
+        """By id, what `driftbus replay` makes of the source topics as they stand, each event as a line of JSON."""
+        if self._replayed is None:
+            found: dict[str, str] = {}
+            prepare(self.config, "", None, None).run(
+                lambda event: found.update({event.id: line_of(event)}), lambda count: None
+            )
+            self._replayed = found
+        return self._replayed
+
+    def history(self) -> History:
+        """What stands on the topics of results."""
+        topics = self.config.topics
+        return history_of(self.kafka, [topics.drift, topics.incidents, topics.performance, topics.retrain])
+
+    def contradictions(self) -> float:
+        """What running workers count of content that came after a pane was sealed; 0 as long as live is the log."""
+        found = 0.0
+        for worker in self.running():
+            for line in worker.get("/metrics")[1].splitlines():
+                if line.startswith(("driftbus_contradictions_total{", "driftbus_join_contradictions_total{")):
+                    found += float(line.rsplit(" ", 1)[1])
+        return found
+
+    def settle(self, timeout_s: float = 120.0) -> None:
+        """Wait until everything that the logs lead to is published.
+
+        Raises:
+            AssertionError: it is not, after so many seconds; or a worker failed.
+        """
+        wanted = self.replayed().keys()
+
+        def done() -> bool:
+            self.tend()
+            assert not self.problems, self.problems[0]
+            return wanted <= self.history().lines.keys()
+
+        wait_for(done, timeout_s, "all events", every_s=0.3)
+
+    def stop_all(self) -> None:
+        """SIGTERM to all at once; each must end with 0."""
+        last = self.running()
+        for worker in last:
+            self.ask_to_stop(worker)
+        for worker in last:
+            if (code := worker.process.stop(40.0)) != 0:
+                self.problems.append(f"{worker.process.log.name} ended with {code}:\n{worker.process.tail(30)}")
+
+    def said(self) -> str:
+        """The ends of all workers' logs."""
+        return "\n".join(f"--- {w.process.log}, {w.process.returncode}\n{w.process.tail(12)}" for w in self.workers)
+
+    def close(self) -> None:
+        """Kill what runs."""
+        for worker in self.running():
+            worker.process.kill()

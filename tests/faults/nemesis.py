@@ -1,0 +1,168 @@
+"""What goes wrong when: a schedule from a seed, and how it is carried out."""
+
+from __future__ import annotations
+
+import importlib
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from faults.checker import Verdict, compare
+from faults.deployment import Deployment, Shape
+from faults.fault import Fault, Kind
+from faults.load import Load, drawn
+from harness.broker import Broker
+from harness.nursery import Nursery
+
+STORM = "rebalances"
+"""Ten joins and leaves one after the other, which no list has: it is made of other faults."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """A fault at a moment, seconds after the first record, until it is healed."""
+
+    at: float
+    lasts: float
+    fault: Fault
+
+    def __str__(self) -> str:
+        return f"{self.at:.1f} s: {self.fault.name} for {self.lasts:.1f} s {self.fault!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One run."""
+
+    seed: int
+    shape: Shape
+    load: Load
+    strikes: tuple[Strike, ...]
+    names: tuple[str, ...] = field(default=())
+
+    def __str__(self) -> str:
+        return "\n".join([f"seed {self.seed}", f"  {self.shape}", f"  {self.load}", *(f"  {s}" for s in self.strikes)])
+
+
+@cache
+def kinds() -> tuple[Kind, ...]:
+    """Those of all modules `faults_*.py`, in the order of their names."""
+    files = sorted(Path(__file__).parent.glob("faults_*.py"))
+    return tuple(kind for file in files for kind in importlib.import_module(f"faults.{file.stem}").FAULTS)
+
+
+def schedule(
+    seed: int,
+    *,
+    only: Sequence[str] = (),
+    has: frozenset[str] = frozenset({"broker"}),
+    rows: int = 12_000,
+    labels: bool | None = None,
+) -> Schedule:
+    """The schedule of a seed.
+
+    Args:
+        seed: everything follows from it and from the other arguments.
+        only: kinds to draw from; empty: all.
+        has: what the surroundings have, beside what the shape says.
+        rows: predictions.
+        labels: with or without; None: the seed says.
+    """
+    rng = random.Random(seed)
+    shape = Shape(
+        workers=rng.choice([1, 1, 2, 2, 3, 4]),
+        partitions=rng.randint(1, 6),
+        shards=rng.choice([1, 2, 4]),
+        protocol=rng.choice(["classic", "consumer"]),
+        labels=rng.random() < 0.4 if labels is None else labels,
+        format=rng.choice(["avro", "avro", "cloudevents-json"]),
+        more=has,
+    )
+    load = drawn(rng, shape.partitions, shape.labels, rows)
+    lasts = rows / load.per_second + 2.0
+    able = [k for k in kinds() if k.needs <= shape.has and (not only or k.name in only)]
+    strikes, names = [], []
+    if (not only or STORM in only) and (rng.random() < 0.1 or only == [STORM]):
+        strikes += _storm(rng)
+        names.append(STORM)
+    for kind in rng.choices(able, [k.weight for k in able], k=rng.choice([1, 1, 2, 3, 4]) if able else 0):
+        strikes.append(Strike(rng.uniform(0, lasts), rng.uniform(*kind.lasts), kind.make(rng)))
+        names.append(kind.name)
+    return Schedule(seed, shape, load, tuple(sorted(strikes, key=lambda s: s.at)), tuple(sorted(set(names))))
+
+
+def _storm(rng: random.Random) -> list[Strike]:
+    """Ten rebalances within a minute, at the least."""
+    by_name = {kind.name: kind for kind in kinds()}
+    made = []
+    for number in range(5):
+        kind = by_name[rng.choice(["join", "kill", "term"])]
+        gap = rng.uniform(1.5, 3.5)
+        made.append(Strike(number * 3.0 + rng.random(), gap, kind.make(rng)))
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came out of a run; `error` is empty if nothing is wrong."""
+
+    events: int
+    records: int
+    error: str
+    seconds: float
+
+
+def carry_out(
+    plan: Schedule, kafka: Broker, nursery: Nursery | None, *, keep: bool = True
+) -> tuple[Deployment, Result]:
+    """Run a schedule, and compare; the deployment is closed but not removed."""
+    begun = time.monotonic()
+    on = Deployment(kafka, plan.shape, nursery, random.Random(plan.seed))
+    try:
+        error, verdict = "", None
+        try:
+            verdict = _run(plan, on)
+            error = verdict.told()
+        except AssertionError as failed:
+            error = str(failed) or repr(failed)
+        history = on.history() if not on.broker_down else None
+        if verdict is None and history is not None and not on.broker_frozen:
+            error += "\n" + compare(history, on.replayed()).told()
+    finally:
+        on.close()
+        on.heal_broker()
+    seconds = time.monotonic() - begun
+    return on, Result(len(on.replayed()), history.records if history else 0, error, seconds)
+
+
+def _run(plan: Schedule, on: Deployment) -> Verdict:
+    on.tend()
+    on.send(plan.load.records(), plan.load.per_second)
+    _strike(plan, on)
+    on.wait_sent()
+    assert len(on.replayed()) > 5, "a log that leads to nothing proves little"
+    on.settle()
+    contradictions = on.contradictions()
+    on.stop_all()
+    assert not on.problems, on.problems[0]
+    return compare(on.history(), on.replayed(), contradictions)
+
+
+def _strike(plan: Schedule, on: Deployment) -> None:
+    """Everything at its time; at the end all is healed."""
+    begun = time.monotonic()
+    steps = [(s.at, True, n, s) for n, s in enumerate(plan.strikes)]
+    steps += [(s.at + s.lasts, False, n, s) for n, s in enumerate(plan.strikes)]
+    for at, hurts, number, strike in sorted(steps, key=lambda step: step[:3]):
+        while (left := begun + at - time.monotonic()) > 0:
+            time.sleep(min(0.5, left))
+            on.tend()
+        if hurts:
+            strike.fault.strike(on, random.Random(plan.seed * 1_000 + number))
+        else:
+            strike.fault.heal(on)
+    for strike in plan.strikes:
+        strike.fault.heal(on)

@@ -1,0 +1,164 @@
+"""Workers forked from a process that has imported and compiled everything: a start costs milliseconds, not seconds.
+
+Nothing of librdkafka may run before the fork: its threads don't come along.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.process import Child
+
+
+class Process(Protocol):
+    """What `harness.process.Child` and a fork of the nursery have in common."""
+
+    log: Path
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def signal(self, number: int) -> None: ...
+    def wait(self, timeout_s: float) -> int: ...
+    def stop(self, timeout_s: float = ...) -> int: ...
+    def kill(self) -> int: ...
+    def tail(self, lines: int = ...) -> str: ...
+
+
+class Nursery:
+    """A process that forks `driftbus` commands; `close` ends it and all its forks."""
+
+    def __init__(self) -> None:
+        self._home = Path(tempfile.mkdtemp(prefix="driftbus-nursery-"))
+        door = self._home / "door"
+        self._child = Child([sys.executable, "-m", "harness.nursery", door], self._home / "log")
+        self._child.wait_until(door.exists, 120.0, "the nursery")
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(door))
+        self._lines = self._socket.makefile("rw", encoding="utf-8")
+        self._lock = threading.Lock()
+
+    def start(self, arguments: Sequence[str | Path], log: Path) -> Fork:
+        """`driftbus ARGUMENTS` in a fork, its output appended to a file."""
+        return Fork(self, int(self.ask({"run": [str(a) for a in arguments], "log": str(log)})), log)
+
+    def ask(self, question: dict[str, Any]) -> Any:
+        """What the nursery answers."""
+        with self._lock:
+            self._lines.write(json.dumps(question) + "\n")
+            self._lines.flush()
+            answer = self._lines.readline()
+        assert answer, f"the nursery ended:\n{self._child.tail()}"
+        return json.loads(answer)
+
+    def close(self) -> None:
+        self._child.kill()
+        self._socket.close()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+
+class Fork:
+    """A process that the nursery forked."""
+
+    def __init__(self, nursery: Nursery, pid: int, log: Path) -> None:
+        self._nursery, self.pid, self.log = nursery, pid, log
+        self._code: int | None = None
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit code, negative signal number, or None while it runs."""
+        if self._code is None:
+            self._code = self._nursery.ask({"code_of": self.pid})
+        return self._code
+
+    def signal(self, number: int) -> None:
+        """Send a signal, if it still runs; its pid is not given away before its code was asked for."""
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def wait(self, timeout_s: float) -> int:
+        """Exit code once it has ended; raises subprocess.TimeoutExpired."""
+        deadline = time.monotonic() + timeout_s
+        while (code := self.returncode) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout_s)
+            time.sleep(0.05)
+        return code
+
+    def stop(self, timeout_s: float = 40.0) -> int:
+        """SIGTERM, and SIGKILL when that does not end it in time; its exit code."""
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        try:
+            return self.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+
+    def kill(self) -> int:
+        """SIGKILL: no chance to write anything."""
+        self.signal(signal.SIGKILL)
+        return self.wait(15.0)
+
+    def tail(self, lines: int = 15) -> str:
+        """The last lines of its output."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _serve(door: str) -> None:
+    from driftbus.stream.cli import run as _  # noqa: F401 - imported for the forks
+    from driftbus.stream.cli.main import run
+    from driftbus.stream.worker.running import run_worker  # noqa: F401
+    from driftbus.stream.worker.warmup import warm_up
+
+    warm_up()
+    gc.collect()
+    gc.freeze()
+    with socket.socket(socket.AF_UNIX) as ear:
+        ear.bind(f"{door}.new")
+        ear.listen()
+        Path(f"{door}.new").rename(door)
+        caller, _address = ear.accept()
+    lines = caller.makefile("rw", encoding="utf-8")
+    for line in lines:
+        ask = json.loads(line)
+        if "code_of" in ask:
+            pid, status = os.waitpid(ask["code_of"], os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
+        else:
+            answer = os.fork()
+            if not answer:
+                os.close(caller.fileno())
+                _become(ask["log"])
+                os._exit(run(ask["run"]))
+        lines.write(json.dumps(answer) + "\n")
+        lines.flush()
+
+
+def _become(log: str) -> None:
+    """A process of its own, that ends with the nursery."""
+    os.setsid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for number in (1, 2):
+        os.dup2(output, number)
+    os.close(output)
+
+
+if __name__ == "__main__":
+    _serve(*sys.argv[1:])
