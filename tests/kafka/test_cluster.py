@@ -10,7 +10,7 @@ from kafka.scenario import Scenario, rows
 
 from harness.broker import Broker
 from harness.cluster import BROKERS, Cluster
-from harness.missing import MissingService, running
+from harness.missing import running, skipped_when_missing
 from harness.process import wait_for
 from harness.proxy import Proxy
 from harness.smalldisk import SmallDisk
@@ -28,10 +28,8 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def small_disk() -> Iterator[SmallDisk]:
-    try:
+    with skipped_when_missing():
         disk = SmallDisk(48)
-    except MissingService as error:
-        pytest.skip(str(error))  # a right that a machine may refuse for good reasons, even one that runs all tests
     yield disk
     disk.close()
 
