@@ -3,62 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from driftbus.schemas.accessconfig import KafkaConfig as KafkaConfig
+from driftbus.schemas.accessconfig import RegistryConfig as RegistryConfig
 from driftbus.schemas.configtypes import DurationMs, Model, format_duration
 from driftbus.schemas.outcomeconfig import ComparisonConfig, JoinConfig, PerformanceConfig
 from driftbus.schemas.retrainconfig import RetrainConfig
 from driftbus.schemas.streamconfig import LabelsConfig, StreamConfig
-
-
-class KafkaConfig(Model):
-    """How to reach the brokers."""
-
-    bootstrap: str = Field(description="host:port, several separated by commas")
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
-    username: str | None = None
-    password: SecretStr | None = Field(
-        default=None, description="better: the environment variable DRIFTBUS_KAFKA_PASSWORD"
-    )
-    ca: str | None = Field(default=None, description="path of the CA certificate (PEM)")
-    certificate: str | None = Field(default=None, description="path of the client certificate (PEM)")
-    key: str | None = Field(default=None, description="path of the client key (PEM)")
-    group_protocol: Literal["classic", "consumer"] = Field(
-        default="classic", description="consumer: KIP-848, Kafka 4.0 and newer"
-    )
-    instance_id: str | None = Field(default=None, description="static membership: a restart leaves the peers untouched")
-    session_timeout: DurationMs = 10_000
-    options: dict[str, Any] = Field(default_factory=dict, description="any other librdkafka property")
-
-    def librdkafka(self) -> dict[str, Any]:
-        """The properties that every librdkafka client needs to connect."""
-        pairs = {
-            "bootstrap.servers": self.bootstrap,
-            "security.protocol": None if self.security_protocol == "PLAINTEXT" else self.security_protocol,
-            "sasl.mechanism": self.sasl_mechanism,
-            "sasl.username": self.username,
-            "sasl.password": self.password.get_secret_value() if self.password else None,
-            "ssl.ca.location": self.ca,
-            "ssl.certificate.location": self.certificate,
-            "ssl.key.location": self.key,
-        }
-        return {k: v for k, v in pairs.items() if v is not None} | self.options
-
-
-class RegistryConfig(Model):
-    """Where writer schemas come from: a Confluent-compatible registry, or .avsc files."""
-
-    url: str | None = None
-    username: str | None = None
-    password: SecretStr | None = Field(
-        default=None, description="better: the environment variable DRIFTBUS_REGISTRY_PASSWORD"
-    )
-    ca: str | None = None
-    timeout: DurationMs = 5_000
 
 
 class LearnConfig(Model):

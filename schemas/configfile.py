@@ -19,22 +19,29 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from driftbus.schemas.config import Config
 from driftbus.schemas.errors import ConfigError
+from driftbus.schemas.secrets import SECRETS, is_secret_key, read_secret, without_secrets
 
-ENVIRONMENT = {
+ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "DRIFTBUS_KAFKA_BOOTSTRAP": ("kafka", "bootstrap"),
     "DRIFTBUS_KAFKA_USERNAME": ("kafka", "username"),
     "DRIFTBUS_KAFKA_PASSWORD": ("kafka", "password"),
+    "DRIFTBUS_KAFKA_KEY_PASSWORD": ("kafka", "key_password"),
+    "DRIFTBUS_KAFKA_OAUTH_CLIENT_ID": ("kafka", "oauth", "client_id"),
+    "DRIFTBUS_KAFKA_OAUTH_CLIENT_SECRET": ("kafka", "oauth", "client_secret"),
     "DRIFTBUS_REGISTRY_URL": ("registry", "url"),
     "DRIFTBUS_REGISTRY_USERNAME": ("registry", "username"),
     "DRIFTBUS_REGISTRY_PASSWORD": ("registry", "password"),
+    "DRIFTBUS_REGISTRY_TOKEN": ("registry", "token"),
+    "DRIFTBUS_REGISTRY_KEY_PASSWORD": ("registry", "key_password"),
+    "DRIFTBUS_REGISTRY_OAUTH_CLIENT_ID": ("registry", "oauth", "client_id"),
+    "DRIFTBUS_REGISTRY_OAUTH_CLIENT_SECRET": ("registry", "oauth", "client_secret"),
 }
-"""Variables that override keys of the file. ``_PASSWORD_FILE`` names a file that holds the password."""
+"""Variables that override keys of the file. With ``_FILE`` behind it, that of a secret names a file that holds it."""
 
+_ACCESS = (("kafka",), ("registry",), ("run", "web"), ("kafka", "oauth"), ("registry", "oauth"))
 _FILES = (
-    ("kafka", "ca"),
-    ("kafka", "certificate"),
-    ("kafka", "key"),
-    ("registry", "ca"),
+    *((*section, key) for section in _ACCESS for key in ("ca", "certificate", "key", "client_ca")),
+    *((*section, f"{key}_file") for section in _ACCESS for key in SECRETS),
     ("monitors", "*", "profile"),
     *(("monitors", "*", stream, "schema_file") for stream in ("predictions", "features", "labels")),
 )
@@ -125,9 +132,11 @@ def _parse(text: str) -> tuple[CommentedMap, list[Problem]]:
         name = key[1] if key else "?"
         return empty, [_marked(e, name, f"the key {name} is written twice", "Keep one of them")]
     except MarkedYAMLError as e:
-        return empty, [_marked(e, "", f"not readable as YAML: {e.problem}", "Check indentation, quotes and brackets")]
+        # an alias may be a password that begins with *
+        problem = re.sub(r"(alias|anchor|tag|tag handle) ('.*'|\".*\")", r"\1", e.problem or "")
+        return empty, [_marked(e, "", f"not readable as YAML: {problem}", "Check indentation, quotes and brackets")]
     except YAMLError as e:
-        return empty, [Problem(1, 1, "", f"not readable as YAML: {e}")]
+        return empty, [Problem(1, 1, "", f"not readable as YAML ({type(e).__name__})")]
     if tree is None:
         return empty, [Problem(1, 1, "", "the file is empty", "`driftbus init` writes a first one")]
     if not isinstance(tree, CommentedMap):
@@ -155,9 +164,8 @@ def _tagged(node: Any, path: _Path = ()) -> Iterator[Problem]:
         here = (*path, key)
         if isinstance(value, TaggedScalar) or (isinstance(value, CommentedMap | CommentedSeq) and value.tag.value):
             line, column = _position(node, (key,), on_key=False)
-            yield Problem(
-                line, column, _dotted(here), f"the tag {value.tag.value} is not allowed", "Write a plain value"
-            )
+            tag = "a tag" if any(map(is_secret_key, here)) else f"the tag {value.tag.value}"
+            yield Problem(line, column, _dotted(here), f"{tag} is not allowed", "Write a plain value, in quotes")
         elif isinstance(value, CommentedMap | CommentedSeq):
             yield from _tagged(value, here)
 
@@ -165,15 +173,22 @@ def _tagged(node: Any, path: _Path = ()) -> Iterator[Problem]:
 def apply_environment(values: dict[str, Any], env: Mapping[str, str]) -> list[Problem]:
     """Override the plain values of a configuration by the environment; what can't be read of it."""
     found = []
-    for variable, (section, key) in ENVIRONMENT.items():
-        value, file = env.get(variable), env.get(f"{variable}_FILE") if key == "password" else None
-        if value is None and file:
+    for variable, (*section, key) in ENVIRONMENT.items():
+        value, file = env.get(variable), env.get(f"{variable}_FILE") if key in SECRETS else None
+        if not value and file:
             try:
-                value = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
-            except OSError as e:
-                found.append(Problem(0, 0, f"{variable}_FILE", f"{file} can't be read: {e.strerror}"))
-        if value and isinstance(values.setdefault(section, {}), dict):
-            values[section][key] = value
+                read_secret(file, f"{variable}_FILE")
+            except ConfigError as e:
+                found.append(Problem(0, 0, e.key, str(e).removeprefix(f"{e.key}: ")))
+        here: Any = values
+        for name in section if value or file else ():
+            here = here.setdefault(name, {}) if isinstance(here, dict) else None
+            if here is None:
+                break
+        if isinstance(here, dict) and (value or file):
+            here.pop(key, None)
+            here.pop(f"{key}_file", None)
+            here |= {key: value} if value else {f"{key}_file": str(Path(file or "").absolute())}
     return found
 
 
@@ -203,7 +218,7 @@ def _problem(error: Mapping[str, Any], tree: CommentedMap) -> Problem:
     """One pydantic error in the reader's terms."""
     path: _Path = tuple(part for part in error["loc"] if part != "[key]")
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
-    shown = "the value" if path[-1:] == ("password",) else _shown(value)
+    shown = "the value" if any(map(is_secret_key, path)) else _shown(value)
     fix = ""
     if kind == "extra_forbidden":
         message, fix = "unknown key", _known_keys(path)
@@ -260,7 +275,7 @@ def _dotted(path: Sequence[str | int]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = json.dumps(without_secrets(value), ensure_ascii=False, default=str)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

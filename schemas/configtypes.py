@@ -69,6 +69,6 @@ SEVERITIES: tuple[Severity, ...] = ("minor", "moderate", "severe")
 
 
 class Model(BaseModel):
-    """A section: unknown keys are refused, values are frozen."""
+    """A section: unknown keys are refused, values are frozen and never shown in errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
 from collections import OrderedDict
@@ -19,7 +18,9 @@ from driftbus.schemas.config import RegistryConfig
 from driftbus.schemas.contracts import known_contracts
 from driftbus.schemas.errors import ConfigError, DecodeError, Unavailable
 from driftbus.schemas.framing import BY_FINGERPRINT, BY_GUID, BY_ID, SchemaKey, by_fingerprint
+from driftbus.schemas.registrylogin import Login
 from driftbus.schemas.streamconfig import StreamConfig
+from driftbus.schemas.tls import client_context, tls_trouble
 
 MAX_SCHEMAS = 1_000
 """Schemas kept in memory, and as many ids known not to exist; the least recently used goes first."""
@@ -87,19 +88,19 @@ class Registry:
         self._schemas: OrderedDict[SchemaKey, WriterSchema] = OrderedDict()
         self._unknown: OrderedDict[SchemaKey, tuple[float, str]] = OrderedDict()
         self._lock = threading.Lock()
-        url, auth = _address(config)
+        url = _address(config)
         self.url = str(url)
         """The registry's address, without credentials."""
-        try:
-            self._http = httpx.Client(
-                auth=auth,
-                verify=ssl.create_default_context(cafile=config.ca) if config.ca else True,
-                headers={"Accept": _ACCEPT},
-                limits=httpx.Limits(max_connections=4),
-                transport=transport,
-            )
-        except OSError as error:
-            raise ConfigError(f"can't read {config.ca}: {error}", key="registry.ca") from None
+        self._host = url.host
+        self._http = httpx.Client(
+            auth=Login(config),
+            verify=client_context(
+                config.ca, config.certificate, config.key, config.secret("key_password"), section="registry"
+            ),
+            headers={"Accept": _ACCEPT},
+            limits=httpx.Limits(max_connections=4),
+            transport=transport,
+        )
 
     @property
     def bare(self) -> None:
@@ -243,6 +244,8 @@ class Registry:
             except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
                 raise ConfigError(f"{self.url} is no address: {error}", key="registry.url") from None
             except httpx.HTTPError as error:
+                if tls := tls_trouble(error, "registry", self._host):
+                    raise Unavailable(f"the registry at {self.url} can't be reached: {tls}") from None
                 trouble = f"the registry at {self.url} can't be reached: {type(error).__name__}: {error}"
             else:
                 if response.status_code not in (408, 425, 429) and response.status_code < 500:
@@ -341,8 +344,7 @@ def open_resolver(stream: StreamConfig, registry: Registry | None, *, key: str =
     return OwnFirst(registry)
 
 
-def _address(config: RegistryConfig) -> tuple[httpx.URL, tuple[str, str] | None]:
-    """(address without credentials, credentials), also from user:password@ in the address."""
+def _address(config: RegistryConfig) -> httpx.URL:
     if not config.url:
         raise ConfigError("no address of a registry", key="registry.url")
     try:
@@ -351,9 +353,7 @@ def _address(config: RegistryConfig) -> tuple[httpx.URL, tuple[str, str] | None]
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host:
         raise ConfigError("not an address", key="registry.url", fix="Write it like http://registry:8081")
-    user = config.username if config.username is not None else url.username
-    password = config.password.get_secret_value() if config.password else url.password
-    return url.copy_with(userinfo=b""), (user, password) if user else None
+    return url.copy_with(userinfo=b"")
 
 
 def _body(schema: str, references: Iterable[Reference]) -> dict[str, Any]:

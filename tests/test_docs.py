@@ -80,6 +80,8 @@ def keys_of(model: type[BaseModel], section: str) -> Iterator[tuple[str, str, st
             ("monitors.NAME", "features"): "",
             ("monitors.NAME.retrain", "all"): "",
             ("monitors.NAME", "predictions"): "monitors.NAME.predictions, features, labels",
+            ("kafka", "oauth"): "kafka.oauth, registry.oauth",
+            ("registry", "oauth"): "",
         }.get((section, key), f"{section}.{key}".strip("."))
         if inner_section:
             yield from keys_of(inner, inner_section)

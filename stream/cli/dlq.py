@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from confluent_kafka import Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from driftbus.schemas.config import Config
 from driftbus.schemas.errors import ConfigError, DecodeError, DriftbusError, Unavailable
 from driftbus.schemas.events import DeadLetter
 from driftbus.schemas.jsonlines import iso_utc
 from driftbus.stream.cli._options import config_option, configured
+from driftbus.stream.transport.admin import Admin, topic_partitions
+from driftbus.stream.transport.rights import missing_right
 from driftbus.stream.worker.deadletter import read_dead_letter
 from driftbus.stream.worker.readback import read_to_end
 from driftbus.stream.worker.topics import admin_client, partition_counts
@@ -141,12 +143,10 @@ def replay(
 def _letters(config: Config, reasons: Iterable[str], topics: Iterable[str]) -> list[Stored]:
     """Dead letters in the order of their partitions and offsets."""
     topic = config.topics.deadletter
-    counts = partition_counts(admin_client(config.kafka))
-    if topic not in counts:
-        raise ConfigError(f"there is no topic {topic}", fix="`driftbus topics --create` makes it")
+    partitions = range(topic_partitions(Admin(config.kafka), topic))
     reasons, topics = set(reasons), set(topics)
     found, foreign = [], 0
-    for message in read_to_end(config.kafka.librdkafka(), topic, range(counts[topic])):
+    for message in read_to_end(config.kafka.librdkafka(), topic, partitions):
         try:
             stored = _stored(message)
         except DecodeError:
@@ -173,13 +173,13 @@ def _chosen(found: list[Stored], places: tuple[str, ...]) -> list[Stored]:
 
 def _send(config: Config, chosen: list[Stored], now: bool) -> None:
     counts = partition_counts(admin_client(config.kafka))
-    refused: list[str] = []
+    refused: list[KafkaError] = []
     acknowledged = 0
 
     def delivered(error: Any, _message: Any) -> None:
         nonlocal acknowledged
         if error is not None:
-            refused.append(error.str())
+            refused.append(error)
         else:
             acknowledged += 1
 
@@ -202,7 +202,10 @@ def _send(config: Config, chosen: list[Stored], now: bool) -> None:
         producer.poll(0)
     producer.flush(_PATIENCE_S + 1.0)
     if acknowledged < len(chosen):
-        why = refused[0] if refused else "no answer"
+        missing = missing_right(refused[0], "WRITE", chosen[0].letter.topic) if refused else None
+        if missing is not None:
+            raise missing
+        why = refused[0].str() if refused else "no answer"
         raise Unavailable(f"{len(chosen) - acknowledged} of {len(chosen)} records were not taken: {why}")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import SecretStr
 
 from driftbus.schemas.avsc import WriterSchema
 from driftbus.schemas.config import KafkaConfig, RegistryConfig
@@ -34,6 +35,7 @@ _TYPED = {
     "ssl.ca.location": "ca",
     "ssl.certificate.location": "certificate",
     "ssl.key.location": "key",
+    "ssl.key.password": "key_password",
 }
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:\-]*(?<!:)")
 _WORDS = frozenset({"yes", "no", "true", "false", "null", "on", "off", "y", "n"})
@@ -242,12 +244,17 @@ def _connection_lines(kafka: KafkaConfig) -> Iterator[str]:
         value = getattr(kafka, key)
         if value is not None and value != "PLAINTEXT":
             yield f"  {key}: {_text(value)}"
-    if kafka.password is not None:
+    if kafka.password is not None or kafka.password_file is not None:
         yield "  # the password is taken from DRIFTBUS_KAFKA_PASSWORD, or from the file DRIFTBUS_KAFKA_PASSWORD_FILE"
+    if kafka.key_password is not None or kafka.key_password_file is not None:
+        yield "  # the key's password is taken from DRIFTBUS_KAFKA_KEY_PASSWORD, or ..._FILE"
     if kafka.options:
         yield "  options:"
         for key, value in kafka.options.items():
-            yield f"    {key}: {_text(str(value))}"
+            if isinstance(value, SecretStr):
+                yield f"    # {key} is a secret: it is not written down here"
+            else:
+                yield f"    {key}: {_text(str(value))}"
 
 
 def _mapping_lines(proposal: Proposal) -> Iterator[str]:

@@ -196,8 +196,10 @@ def _content(column: ColumnProfile) -> str:
 
 
 def _publish(config: Config, profiles: list[Profile]) -> None:
+    from driftbus.stream.transport.admin import Admin, topic_partitions
     from driftbus.stream.worker.profiles import key_of, publish_profile
 
+    topic_partitions(Admin(config.kafka), config.topics.profiles)
     for profile in profiles:
         stream = config.monitors[profile.monitor].streams.get(profile.stream)
         if stream is not None and profile.version and not stream.version:

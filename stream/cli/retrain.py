@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 
 from driftbus.schemas.codec import encode_message
 from driftbus.schemas.errors import ConfigError, Unavailable
 from driftbus.schemas.events import ManualRetrain
 from driftbus.stream.cli._options import config_option, configured
 from driftbus.stream.fingerprint import shard_of
+from driftbus.stream.transport.rights import missing_right
 from driftbus.stream.worker.topics import admin_client, require_topics
 
 _PATIENCE_S = 30.0
@@ -59,11 +60,11 @@ def command(monitor: str, reason: str, done: bool, dry_run: bool, by: str, confi
 
 def _produce(properties: dict[str, Any], topic: str, partition: int, key: bytes, value: bytes) -> str:
     said: list[str] = []
-    refused: list[str] = []
+    refused: list[KafkaError] = []
 
     def delivered(error: Any, message: Any) -> None:
         if error is not None:
-            refused.append(error.str())
+            refused.append(error)
         else:
             said.append(f"{message.topic()} partition {message.partition()} offset {message.offset()}")
 
@@ -71,6 +72,8 @@ def _produce(properties: dict[str, Any], topic: str, partition: int, key: bytes,
     producer = Producer(settings | properties, logger=logging.getLogger("librdkafka"))
     producer.produce(topic, value, key, partition=partition, on_delivery=delivered)
     producer.flush(_PATIENCE_S + 1.0)
+    if refused and (missing := missing_right(refused[0], "WRITE", topic)) is not None:
+        raise missing
     if not said:
-        raise Unavailable(f"{topic} did not take the command: {refused[0] if refused else 'no answer'}")
+        raise Unavailable(f"{topic} did not take the command: {refused[0].str() if refused else 'no answer'}")
     return said[0]

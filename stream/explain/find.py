@@ -15,8 +15,8 @@ from driftbus.schemas.errors import ConfigError, DecodeError
 from driftbus.schemas.framing import by_id
 from driftbus.schemas.jsonlines import event_json
 from driftbus.schemas.registry import Registry
+from driftbus.stream.transport.admin import Admin, topic_partitions
 from driftbus.stream.worker.readback import read_to_end
-from driftbus.stream.worker.topics import admin_client, partition_counts
 
 Event = dict[str, Any]
 
@@ -122,12 +122,11 @@ def from_topics(config: Config, *, episodes: bool) -> Known:
         ConfigError: a topic does not exist.
         Unavailable: brokers or the registry can't be reached.
     """
-    counts, known = partition_counts(admin_client(config.kafka)), Known()
+    admin, known = Admin(config.kafka), Known()
     read = _Reader(config)
     for topic in (config.topics.incidents, *([config.topics.drift] if episodes else [])):
-        if topic not in counts:
-            raise ConfigError(f"topic {topic} does not exist", fix="run `driftbus topics --create`")
-        values = (m.value() for m in read_to_end(config.kafka.librdkafka(), topic, range(counts[topic])))
+        partitions = range(topic_partitions(admin, topic))
+        values = (m.value() for m in read_to_end(config.kafka.librdkafka(), topic, partitions))
         read.all(values, known)
     return known
 

@@ -21,6 +21,7 @@ from driftbus.schemas.errors import ConfigError, Unavailable
 from driftbus.stream.files.timecells import TimeForm, times
 from driftbus.stream.records import Headers, RecordBatch
 from driftbus.stream.transport.properties import is_transient, means_nothing_without_a_group
+from driftbus.stream.transport.rights import missing_right, refusal
 
 LOG = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ class SourceReader:
             elif means_nothing_without_a_group(error):
                 continue
             elif not is_transient(error):
-                raise KafkaException(error)
+                raise refusal(error, "READ", part[0])
             else:
                 LOG.warning("reading %s: %s", message.topic(), error.str())
                 continue
@@ -182,6 +183,8 @@ class SourceReader:
             low, high = self._consumer.get_watermark_offsets(place, timeout=_ANSWER_S)
             return self._offset(place, begin, low, low, high), self._offset(place, end, high, low, high)
         except KafkaException as e:
+            if (missing := missing_right(e.args[0], "DESCRIBE", place.topic)) is not None:
+                raise missing from e
             raise Unavailable(f"{place.topic}[{place.partition}]: {e.args[0].str()}") from e
 
     def _offset(self, place: TopicPartition, point: Point | None, default: int, low: int, high: int) -> int:

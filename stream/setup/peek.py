@@ -21,6 +21,7 @@ from driftbus.schemas.registry import Registry, open_resolver
 from driftbus.schemas.streamconfig import StreamConfig
 from driftbus.stream.plan import topics_of
 from driftbus.stream.transport.properties import means_nothing_without_a_group
+from driftbus.stream.transport.rights import refusal
 
 _ANSWER_S = 15.0
 _PATIENCE_S = 30.0
@@ -131,7 +132,7 @@ def newest(properties: Mapping[str, Any], topic: str, partitions: Iterable[int],
                 elif means_nothing_without_a_group(error):
                     continue
                 elif not error.retriable():
-                    raise KafkaException(error)
+                    raise refusal(error, "READ", topic)
                 heard = time.monotonic()
             if time.monotonic() - heard > _PATIENCE_S:
                 raise Unavailable(f"reading {topic}: the brokers have not answered for {_PATIENCE_S:g} s")

@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import confluent_kafka
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import TopicPartition
 from faust.transport import base
 from faust.transport.consumer import Consumer
 from faust.transport.producer import Producer
@@ -24,6 +24,7 @@ from mode import ServiceT
 from driftbus.stream.transport.batch import Batch
 from driftbus.stream.transport.poller import Committed, Poller, Starts
 from driftbus.stream.transport.properties import MOVED, is_transient
+from driftbus.stream.transport.rights import refusal
 
 if TYPE_CHECKING:
     from driftbus.stream.transport.app import BusApp
@@ -219,7 +220,7 @@ class BusConsumer(Consumer):
             if error.code() in MOVED or is_transient(error):
                 LOG.warning("not committed: %s", error.str())
             else:
-                self.fail(KafkaException(error))
+                self.fail(refusal(error, "READ", next(iter(plan)).topic, self._bus.conf.id))
         if not errors:
             self._bus.committed(plan)
         return not errors

@@ -28,6 +28,7 @@ from driftbus.schemas.errors import StateError
 from driftbus.stream.transport.batch import Batch, partition_of
 from driftbus.stream.transport.brake import Brake
 from driftbus.stream.transport.properties import is_incremental, is_transient
+from driftbus.stream.transport.rights import refusal
 
 LOG = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class Poller(threading.Thread):
         self.brake = Brake(batches, bytes_)
         self._listener, self._loop, self._properties = listener, loop, dict(properties)
         self._incremental = is_incremental(properties)
+        self._group = str(properties.get("group.id", ""))
         self._numbers = itertools.count(1)
         self._released: set[TP] = set()
         self._held: set[TP] = set()
@@ -294,7 +296,7 @@ class Poller(threading.Thread):
         elif error.code() == KafkaError._MAX_POLL_EXCEEDED or is_transient(error):
             LOG.warning("%s", error.str())
         else:
-            self._fail(KafkaException(error))
+            self._fail(refusal(error, "READ", tp.topic, self._group))
 
     def _braked(self) -> bool:
         """Whether to leave out this poll.
@@ -392,7 +394,7 @@ class Poller(threading.Thread):
             if not errors:
                 return list(found)
             if not all(map(is_transient, errors)):
-                raise KafkaException(errors[0])
+                raise refusal(errors[0], "READ", parts[0].topic, self._group)
             LOG.warning("asking for committed offsets: %s; trying again", errors[0].str())
             time.sleep(0.2)
         return []

@@ -18,6 +18,7 @@ from driftbus.stream.join.lmdbstore import LmdbBlobs
 from driftbus.stream.join.machine import OutcomeMachine
 from driftbus.stream.join.outcomeplan import OutcomePlan
 from driftbus.stream.transport.properties import is_transient, means_nothing_without_a_group
+from driftbus.stream.transport.rights import refusal
 from driftbus.stream.worker.sourcestate import Start
 from driftbus.stream.worker.storefolder import StoreFolder
 
@@ -113,7 +114,7 @@ class Lookup:
                     elif error.code() == KafkaError._PARTITION_EOF:
                         return found
                     elif not is_transient(error) and not means_nothing_without_a_group(error):
-                        raise KafkaException(error)
+                        raise refusal(error, "READ", tp.topic)
         finally:
             self._consumer.unassign()
         raise Unavailable(f"{tp.topic}[{tp.partition}]: the brokers have not answered for {_ANSWER_S:g} s")
@@ -192,4 +193,4 @@ def _unavailable(tp: TP, error: KafkaException) -> Exception:
     answer = cast(KafkaError, error.args[0])
     if is_transient(answer):
         return Unavailable(f"{tp.topic}[{tp.partition}]: {answer.str()}")
-    return error
+    return refusal(answer, "DESCRIBE", tp.topic)

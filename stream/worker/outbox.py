@@ -16,7 +16,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from driftbus.schemas.config import KafkaConfig
-from driftbus.schemas.errors import StateError
+from driftbus.schemas.errors import DriftbusError, StateError
+from driftbus.stream.transport.rights import missing_right
 
 LOG = logging.getLogger(__name__)
 
@@ -56,10 +57,10 @@ class Outbox:
             must never be committed.
     """
 
-    def __init__(self, properties: Mapping[str, Any], on_failure: Callable[[StateError], None]) -> None:
+    def __init__(self, properties: Mapping[str, Any], on_failure: Callable[[DriftbusError], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_failure = on_failure
-        self._failure: StateError | None = None
+        self._failure: DriftbusError | None = None
         self._lock = threading.Lock()
         self._ticket = 0
         self._pending = {0: 0}
@@ -168,7 +169,8 @@ class Outbox:
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._fail(StateError(f"the producer can't go on: {error.str()}"))
+            missing = missing_right(error, "WRITE")
+            self._fail(missing or StateError(f"the producer can't go on: {error.str()}"))
 
     def _on_delivery(self, ticket: int, error: KafkaError | None, message: Message) -> None:
         if error is not None:
@@ -182,7 +184,7 @@ class Outbox:
         if complete:
             self._tell(self._wake)
 
-    def _fail(self, failure: StateError) -> StateError:
+    def _fail(self, failure: DriftbusError) -> DriftbusError:
         if self._failure is None:
             self._failure = failure
             self._tell(self._on_failure, failure)
@@ -201,7 +203,9 @@ class Outbox:
             self._loop.call_soon_threadsafe(function, *args)
 
 
-def _refusal(error: KafkaError, topic: str, size: int) -> StateError:
+def _refusal(error: KafkaError, topic: str, size: int) -> DriftbusError:
+    if (missing := missing_right(error, "WRITE", topic)) is not None:
+        return missing
     if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
         return StateError(
             f"a record of {size} bytes is too large for topic {topic}: raise the topic's max.message.bytes "

@@ -14,13 +14,14 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Any, Protocol
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from faust.types import TP
 
 from driftbus.schemas.config import KafkaConfig
 from driftbus.schemas.errors import StateError
 from driftbus.stream.transport.batch import Batch, partition_of
 from driftbus.stream.transport.properties import is_transient, means_nothing_without_a_group
+from driftbus.stream.transport.rights import refusal
 
 LOG = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ class PredictionReader(threading.Thread):
         elif is_transient(error):
             LOG.warning("reading predictions: %s", error.str())
         else:
-            raise KafkaException(error)
+            raise refusal(error, "READ", tp.topic)
 
     def _tell(self, function: Callable[..., None], *args: Any) -> None:
         if not self._loop.is_closed():

@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 
 from driftbus.detectors.profile import Profile
 from driftbus.schemas.codec import pack_profile, unpack_profile
 from driftbus.schemas.config import Config, KafkaConfig
 from driftbus.schemas.errors import ConfigError, DecodeError, StateError, Unavailable
 from driftbus.stream.files.training import load_profile
+from driftbus.stream.transport.rights import missing_right
 from driftbus.stream.worker.readback import read_to_end
 
 Key = tuple[str, str]
@@ -118,9 +119,10 @@ def publish_profile(kafka: KafkaConfig, topic: str, profile: Profile) -> None:
     """Put a profile on the profiles topic; returns when it is acknowledged.
 
     Raises:
+        ConfigError: we may not write to it.
         Unavailable: the topic did not take it.
     """
-    refused: list[str] = []
+    refused: list[KafkaError] = []
     properties = {
         "enable.idempotence": True,
         "delivery.timeout.ms": int(_PATIENCE_S * 1000),
@@ -131,11 +133,13 @@ def publish_profile(kafka: KafkaConfig, topic: str, profile: Profile) -> None:
         topic,
         pack_profile(profile.to_dict()),
         key_of(profile),
-        on_delivery=lambda error, _: refused.append(error.str()) if error is not None else None,
+        on_delivery=lambda error, _: refused.append(error) if error is not None else None,
     )
     left = producer.flush(_PATIENCE_S + 1.0)
+    if refused and (missing := missing_right(refused[0], "WRITE", topic)) is not None:
+        raise missing
     if refused or left:
-        raise Unavailable(f"topic {topic} did not take the profile: {refused[0] if refused else 'no answer'}")
+        raise Unavailable(f"topic {topic} did not take the profile: {refused[0].str() if refused else 'no answer'}")
 
 
 def publish_once(kafka: KafkaConfig, topic: str, partitions: Iterable[int], profile: Profile) -> Profile:

@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from driftbus.schemas.errors import Unavailable
 from driftbus.stream.transport.properties import is_transient, means_nothing_without_a_group
+from driftbus.stream.transport.rights import refusal
 
 LOG = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ def read_to_end(
 
     Raises:
         Unavailable: the brokers don't answer.
+        ConfigError: we may not read it.
         KafkaException: they refuse.
     """
     left = set(partitions)
@@ -57,7 +59,7 @@ def read_to_end(
                 elif means_nothing_without_a_group(error):
                     continue
                 elif not is_transient(error):
-                    raise KafkaException(error)
+                    raise refusal(error, "READ", topic)
                 else:
                     LOG.warning("reading %s: %s", topic, error.str())
                     continue

@@ -16,7 +16,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from driftbus.schemas.config import Config
 from driftbus.schemas.configtypes import format_duration
-from driftbus.schemas.errors import Unavailable
+from driftbus.schemas.errors import ConfigError, Unavailable
 from driftbus.stream.worker.health import Health, HttpServer
 from driftbus.stream.worker.metrics import Metrics
 from driftbus.stream.worker.start import Prepared, prepare
@@ -25,7 +25,7 @@ from driftbus.stream.worker.worker import Worker
 
 LOG = logging.getLogger(__name__)
 
-FINE, UNREACHABLE, CRASHED = 0, 3, 4
+FINE, REFUSED, UNREACHABLE, CRASHED = 0, 2, 3, 4
 
 DRAIN_S = 20.0
 """Time that a SIGTERM leaves for agents to finish and offsets to be committed; orchestrators kill after 30 s."""
@@ -121,6 +121,8 @@ async def _drain(worker: Worker) -> int:
     except Exception as error:  # noqa: BLE001 - what is not stored is read again
         LOG.warning("what waits for labels is not stored up to date: %r", error)
     left = worker.outbox.close(timeout_s=0.0 if worker.poisoned else 5.0)
+    if isinstance(worker.poisoned, ConfigError):
+        return REFUSED
     if worker.poisoned:
         return UNREACHABLE if isinstance(worker.poisoned, Unavailable) else CRASHED
     return FINE if drained and not left else UNREACHABLE

@@ -16,6 +16,8 @@ from confluent_kafka.cimpl import NewTopic
 from driftbus.schemas.config import Config, KafkaConfig
 from driftbus.schemas.errors import ConfigError, Unavailable
 from driftbus.stream.plan import topics_of
+from driftbus.stream.transport.admin import Admin
+from driftbus.stream.transport.rights import RIGHTS, missing_right
 
 LOG = logging.getLogger(__name__)
 
@@ -87,21 +89,25 @@ def required_topics(config: Config) -> list[Required]:
     ]
 
 
-def admin_client(kafka: KafkaConfig) -> AdminClient:
+def admin_client(kafka: KafkaConfig) -> Admin:
     """A client for questions about topics. Keep it while a future of its is awaited."""
-    return AdminClient(kafka.librdkafka(), logger=logging.getLogger("librdkafka"))
+    return Admin(kafka)
 
 
 def partition_counts(admin: AdminClient) -> dict[str, int]:
     """Topic → number of partitions, of all topics we may see.
 
     Raises:
+        ConfigError: the brokers refuse our login.
         Unavailable: no broker answers.
     """
-    try:
-        found = admin.list_topics(timeout=_ANSWER_S).topics
-    except KafkaException as error:
-        raise Unavailable(f"no Kafka broker answers: {error.args[0].str()}") from error
+    if isinstance(admin, Admin):
+        found = admin.topics()
+    else:
+        try:
+            found = admin.list_topics(timeout=_ANSWER_S).topics
+        except KafkaException as error:
+            raise Unavailable(f"no Kafka broker answers: {error.args[0].str()}") from error
     return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
 
 
@@ -117,11 +123,10 @@ def check_topics(admin: AdminClient, config: Config) -> list[Problem]:
     read |= {copied: f"monitors.{name}.labels" for name, (copied, _) in copies.items()}
     made = {config.monitors[name].streams["labels"].topic for name in copies}
     problems = [
-        Problem(
+        _absent(
+            admin,
             topic,
-            "does not exist",
             "run `driftbus topics --create`" if topic in made else f"it is read by {reader}; create it",
-            missing=True,
         )
         for topic, reader in read.items()
         if topic not in counts
@@ -129,7 +134,7 @@ def check_topics(admin: AdminClient, config: Config) -> list[Problem]:
     required = required_topics(config)
     for topic in required:
         if topic.name not in counts:
-            problems.append(Problem(topic.name, "does not exist", "run `driftbus topics --create`", missing=True))
+            problems.append(_absent(admin, topic.name, "run `driftbus topics --create`"))
         elif topic.exact and counts[topic.name] != topic.partitions:
             problems.append(
                 Problem(
@@ -153,6 +158,13 @@ def check_topics(admin: AdminClient, config: Config) -> list[Problem]:
                 )
             )
     return problems
+
+
+def _absent(admin: AdminClient, topic: str, fix: str) -> Problem:
+    """A topic that is not shown: because it is not there, or because we may not see it."""
+    if isinstance(admin, Admin) and admin.is_hidden(topic):
+        return Problem(topic, "is not there, or this login may not DESCRIBE it", f"{RIGHTS}; {fix}", missing=True)
+    return Problem(topic, "does not exist", fix, missing=True)
 
 
 def require_topics(admin: AdminClient, config: Config) -> dict[str, int]:
@@ -214,7 +226,10 @@ def create_topics(admin: AdminClient, config: Config) -> list[str]:
             future.result(_ANSWER_S)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise ConfigError(f"topic {name} can't be created: {error.args[0].str()}", key="topics") from error
+                missing = missing_right(error.args[0], "CREATE", name)
+                raise missing or ConfigError(
+                    f"topic {name} can't be created: {error.args[0].str()}", key="topics"
+                ) from error
         else:
             made.append(name)
     _wait_until_seen(admin, made)

@@ -121,10 +121,10 @@ def test_the_environment_overrides(file: Path, tmp_path: Path) -> None:
     config = load_config(file, env)
     kafka, registry = config.kafka, config.registry
     assert (kafka.bootstrap, kafka.username, registry.url) == ("other:9092", "ana", "http://r")
-    assert kafka.password is not None
-    assert kafka.password.get_secret_value() == "from-file"
-    assert registry.password is not None
-    assert registry.password.get_secret_value() == "direct"
+    assert kafka.secret("password") == "from-file"
+    secret.write_text("changed\n")
+    assert kafka.secret("password") == "changed"
+    assert registry.secret("password") == "direct"
     with pytest.raises(ConfigError, match="DRIFTBUS_KAFKA_PASSWORD_FILE"):
         load_config(file, env | {"DRIFTBUS_KAFKA_PASSWORD_FILE": str(tmp_path / "none")})
 
