@@ -20,6 +20,7 @@ from faults.deployment import BROKER_SETTINGS
 from faults.nemesis import carry_out, schedule
 from harness.broker import Broker
 from harness.nursery import Nursery
+from harness.proxied import ProxiedBroker
 
 
 class _Job:
@@ -36,7 +37,7 @@ def run_seed(seed: int, options: dict[str, Any]) -> dict[str, Any]:
     try:
         if _Job.kafka is None:
             _Job.nursery = Nursery()
-            _Job.kafka = Broker(BROKER_SETTINGS)
+            _Job.kafka = ProxiedBroker(BROKER_SETTINGS)
             _Job.kafka.start()
         on, result = carry_out(plan, _Job.kafka, _Job.nursery)
         told |= {"ok": not result.error, "events": result.events, "records": result.records,

@@ -168,7 +168,7 @@ class Deployment:
         document: dict[str, Any] = {
             "app": self.source,
             "kafka": {
-                "bootstrap": self.kafka.bootstrap,
+                "bootstrap": self.kafka.outside,
                 "session_timeout": f"{SESSION_MS}ms",
                 "group_protocol": self.shape.protocol,
             },

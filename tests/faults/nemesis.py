@@ -58,7 +58,7 @@ def schedule(
     seed: int,
     *,
     only: Sequence[str] = (),
-    has: frozenset[str] = frozenset({"broker"}),
+    has: frozenset[str] = frozenset({"broker", "proxy"}),
     rows: int = 12_000,
     labels: bool | None = None,
 ) -> Schedule:

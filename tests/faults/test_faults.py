@@ -11,6 +11,7 @@ from faults.nemesis import carry_out, kinds, schedule
 from harness.broker import Broker
 from harness.missing import running
 from harness.nursery import Nursery
+from harness.proxied import ProxiedBroker
 
 pytestmark = pytest.mark.kafka
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.kafka
 @pytest.fixture(scope="module")
 def broker() -> Iterator[Broker]:
     """A Kafka that may be harmed, with short sessions."""
-    with running(lambda: Broker(BROKER_SETTINGS)) as started:
+    with running(lambda: ProxiedBroker(BROKER_SETTINGS)) as started:
         yield started
 
 
@@ -32,7 +33,7 @@ def nursery() -> Iterator[Nursery]:
 def test_a_seed_always_gives_the_same_schedule() -> None:
     assert [str(schedule(seed)) for seed in range(20)] == [str(schedule(seed)) for seed in range(20)]
     drawn = {name for seed in range(300) for name in schedule(seed).names}
-    assert drawn >= {kind.name for kind in kinds() if kind.needs <= {"broker", "labels"}}
+    assert drawn >= {kind.name for kind in kinds() if kind.needs <= {"broker", "labels", "proxy"}}
 
 
 @pytest.mark.parametrize("seed", [2])
