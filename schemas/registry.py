@@ -29,6 +29,9 @@ UNKNOWN_FOR_S = 60.0
 MAX_REFERENCES = 100
 """Schemas that one schema may pull in by references."""
 
+LARGEST_ANSWER = 32 << 20
+"""Bytes of an answer that are read; what is longer is no schema."""
+
 _ACCEPT = "application/vnd.schemaregistry.v1+json, application/json"
 _FIRST_PAUSE_S = 0.1
 _NOT_FOUND = range(40400, 40500)
@@ -87,7 +90,8 @@ class Registry:
         self._timeout_s = config.timeout / 1000
         self._schemas: OrderedDict[SchemaKey, WriterSchema] = OrderedDict()
         self._unknown: OrderedDict[SchemaKey, tuple[float, str]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._asking = threading.Lock(), threading.Lock()
+        self._trouble = ""
         url = _address(config)
         self.url = str(url)
         """The registry's address, without credentials."""
@@ -138,7 +142,7 @@ class Registry:
         if key.kind == BY_ID and key.low > _LARGEST_ID:
             raise DecodeError("unknown_schema", f"no registry has so large an id as {key}")
         try:
-            schema = self._schema(self._lookup(key), str(key))
+            schema = self._fetched(key)
         except _NotFound as error:
             message = f"the registry has no {key}: {error}"
             with self._lock:
@@ -148,6 +152,29 @@ class Registry:
         with self._lock:
             self._schemas[key] = schema
             _shrink(self._schemas)
+        return schema
+
+    def _fetched(self, key: SchemaKey) -> WriterSchema:
+        """From the registry; while it is in trouble one caller at a time asks, so that not all of them hang."""
+        if not self._trouble:
+            return self._watched(key)
+        if not self._asking.acquire(blocking=False):
+            raise Unavailable(self._trouble)
+        try:
+            return self._watched(key)
+        finally:
+            self._asking.release()
+
+    def _watched(self, key: SchemaKey) -> WriterSchema:
+        try:
+            schema = self._schema(self._lookup(key), str(key))
+        except (Unavailable, ConfigError) as error:
+            self._trouble = str(error)
+            raise
+        except (_NotFound, DecodeError):
+            self._trouble = ""
+            raise
+        self._trouble = ""
         return schema
 
     def subjects(self) -> list[str]:
@@ -240,7 +267,7 @@ class Registry:
         while True:
             left = max(until - self._monotonic(), 0.001)
             try:
-                response = self._http.request(method, self.url + path, json=body, timeout=left)
+                response = self._whole(method, path, body, until, left)
             except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
                 raise ConfigError(f"{self.url} is no address: {error}", key="registry.url") from None
             except httpx.HTTPError as error:
@@ -255,6 +282,18 @@ class Registry:
                 raise Unavailable(trouble)
             self._sleep(pause)
             pause *= 2
+
+    def _whole(self, method: str, path: str, body: dict[str, Any] | None, until: float, left: float) -> httpx.Response:
+        """One answer, read to its end: httpx's own timeout is for each of its pieces."""
+        content = bytearray()
+        with self._http.stream(method, self.url + path, json=body, timeout=left) as response:
+            for piece in response.iter_bytes():
+                content += piece
+                if len(content) > LARGEST_ANSWER:
+                    raise self._no_registry("its answer does not end")
+                if self._monotonic() > until:
+                    raise httpx.ReadTimeout("its answer takes too long")
+        return httpx.Response(response.status_code, content=bytes(content))
 
     def _answer(self, response: httpx.Response) -> Any:
         status = response.status_code

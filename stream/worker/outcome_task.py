@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from driftbus.schemas.columns import Block, Projection
 from driftbus.schemas.decode.batch import BatchDecoder
-from driftbus.schemas.errors import Unavailable
 from driftbus.stream.join.machine import OutcomeMachine
 from driftbus.stream.join.outcomeplan import SEGMENTS
 from driftbus.stream.summarise import Output, ShardPart
 from driftbus.stream.transport.batch import Batch
+from driftbus.stream.worker.patience import PASSING
 
 LOG = logging.getLogger(__name__)
 
@@ -293,7 +293,7 @@ class OutcomeTask:
         while not self._stopped.is_set():
             try:
                 decoded = await asyncio.to_thread(lane.decoder.decode, raw.values, raw.headers_of)
-            except Unavailable as error:
+            except PASSING as error:
                 self.reason = str(error)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopped.wait(), pause_s)

@@ -10,12 +10,16 @@ from collections.abc import Awaitable, Callable
 from faust.types import TP
 from prometheus_client import Gauge
 
-from driftbus.schemas.errors import Unavailable
+from driftbus.schemas.errors import ConfigError, Unavailable
 from driftbus.stream.transport.batch import Batch
 
 LOG = logging.getLogger(__name__)
 
 _RETRY_S = (0.5, 15.0)
+
+PASSING = (Unavailable, ConfigError)
+"""What a batch waits for. In the middle of a run a registry that refuses a password, or answers with a page of
+something that stands before it, may be itself again in a minute, as one that does not answer at all."""
 
 
 class Patience:
@@ -25,7 +29,7 @@ class Patience:
 
     Args:
         tp: the partition.
-        step: works one batch off; raises Unavailable when that has to be tried again.
+        step: works one batch off; raises one of `PASSING` when that has to be tried again.
         hold: stops (True) or goes on with (False) the delivery of one partition.
         fail: stops the worker.
         waiting: how many partitions of a topic wait.
@@ -54,7 +58,7 @@ class Patience:
             return
         try:
             await self._step(batch)
-        except Unavailable as error:
+        except PASSING as error:
             self._kept.append(batch)
             self.reason = str(error)
             self._retry = asyncio.create_task(self._again())
@@ -73,7 +77,7 @@ class Patience:
             while self._kept:
                 try:
                     await self._step(self._kept[0])
-                except Unavailable as error:
+                except PASSING as error:
                     self.reason = str(error)
                     await asyncio.sleep(pause_s)
                     pause_s = min(2 * pause_s, most_s)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -17,8 +19,19 @@ from driftbus.schemas.config import RegistryConfig
 from driftbus.schemas.decode.batch import BatchDecoder
 from driftbus.schemas.errors import ConfigError, DecodeError, Unavailable
 from driftbus.schemas.framing import by_fingerprint, by_guid, by_id, frame
-from driftbus.schemas.registry import MAX_SCHEMAS, UNKNOWN_FOR_S, Reference, Registry
+from driftbus.schemas.registry import LARGEST_ANSWER, MAX_SCHEMAS, UNKNOWN_FOR_S, Reference, Registry
 from harness.registry import Registry as Server
+from harness.registryproxy import (
+    DOWN,
+    DRIPPING,
+    FAILING,
+    NOT_THERE,
+    REFUSING,
+    SILENT,
+    WRONG_PAGE,
+    RegistryProxy,
+    Trouble,
+)
 
 
 def record(name: str, *fields: tuple[str, Any]) -> str:
@@ -241,3 +254,66 @@ def test_an_address_must_be_one(url: str) -> None:
 def test_a_ca_must_be_there(tmp_path: Any) -> None:
     with pytest.raises(ConfigError, match=r"registry\.ca"):
         client("https://registry:8081", ca=str(tmp_path / "none.pem"))
+
+
+@pytest.fixture
+def proxy(registry: Server) -> Iterator[RegistryProxy]:
+    between = RegistryProxy(registry.url)
+    between.start()
+    yield between
+    between.close()
+
+
+@pytest.mark.registry
+@pytest.mark.parametrize("trouble", [DOWN, SILENT, FAILING, DRIPPING], ids=["down", "silent", "failing", "dripping"])
+def test_a_registry_in_trouble_is_unavailable_within_the_timeout_and_then_itself_again(
+    registry: Server, proxy: RegistryProxy, trouble: Trouble
+) -> None:
+    text = record("Troubled", ("id", "string"))
+    schema_id = registry.register("troubled-value", text)
+    schemas = client(proxy.url, timeout="1s")
+    proxy.fail(trouble)
+    with pytest.raises(Unavailable):
+        schemas.resolve(by_id(schema_id))
+    assert not schemas.knows(by_id(schema_id))
+    proxy.fail(None)
+    assert schemas.resolve(by_id(schema_id)).root.name == "Troubled"
+
+
+@pytest.mark.registry
+@pytest.mark.parametrize("trouble", [REFUSING, WRONG_PAGE, NOT_THERE], ids=["refusing", "a page", "no path"])
+def test_an_answer_that_is_no_registry_s_is_not_remembered(
+    registry: Server, proxy: RegistryProxy, trouble: Trouble
+) -> None:
+    schema_id = registry.register("troubled-value", record("Troubled", ("id", "string")))
+    schemas = client(proxy.url, timeout="1s")
+    proxy.fail(trouble)
+    with pytest.raises(ConfigError):
+        schemas.resolve(by_id(schema_id))
+    proxy.fail(None)
+    assert schemas.resolve(by_id(schema_id)).root.name == "Troubled"
+
+
+@pytest.mark.registry
+def test_while_a_registry_is_silent_one_caller_at_a_time_hangs(registry: Server, proxy: RegistryProxy) -> None:
+    schema_id = registry.register("troubled-value", record("Troubled", ("id", "string")))
+    schemas = client(proxy.url, timeout="2s")
+    proxy.fail(SILENT)
+    with pytest.raises(Unavailable):
+        schemas.resolve(by_id(schema_id))
+    asked = len(proxy.asked)
+
+    def ask(_: int) -> bool:
+        with pytest.raises(Unavailable):
+            schemas.resolve(by_id(schema_id))
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(ask, range(8)))
+    assert len(proxy.asked) - asked <= 2, "the others were told at once"
+
+
+def test_an_answer_without_end_is_given_up() -> None:
+    schemas = answering(200, "x" * (LARGEST_ANSWER + 1))
+    with pytest.raises(ConfigError, match="does not end"):
+        schemas.resolve(by_id(1))
