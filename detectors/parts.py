@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from driftbus.detectors.profile import ColumnProfile, Part, Profile
 from driftbus.detectors.reference import CategoryData, NumericData
+from driftbus.schemas.names import short_name
 
 LEAST_ROWS = 1_000
 """A segment with fewer reference rows learns its reference from the stream instead."""
@@ -28,7 +29,7 @@ def with_parts(
         segments: segment field → n texts, None for null.
     """
     rows = {
-        f"{field}={value}": np.array([text == value for text in texts], np.bool_)
+        f"{field}={short_name(value)}": np.array([text == value for text in texts], np.bool_)
         for field, texts in segments.items()
         for value, count in Counter(texts).items()
         if value and count >= LEAST_ROWS

@@ -12,7 +12,7 @@ it, so this merge is exact too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from driftbus.detectors.counting import category_cells, count_categories, count_
 from driftbus.detectors.profile import Profile
 from driftbus.schemas.columns import Block
 from driftbus.schemas.hashing import PADDING, hash_bytes
+from driftbus.schemas.names import name_hash, short_name
 
 UNSEEN_KEPT = 8
 """Unknown category names kept per column."""
@@ -61,8 +62,12 @@ def merge_unseen(into: Unseen, column: str, names: Iterable[tuple[str, int]]) ->
     for name, count in names:
         kept[name] = kept.get(name, 0) + count
     if len(kept) > UNSEEN_KEPT:
-        smallest = sorted(kept, key=lambda name: (hash_bytes(name.encode()), name))[:UNSEEN_KEPT]
-        into[column] = {name: kept[name] for name in smallest}
+        into[column] = smallest(kept, UNSEEN_KEPT)
+
+
+def smallest(names: Mapping[str, int], k: int) -> dict[str, int]:
+    """The k names with the smallest hashes, and their counts."""
+    return {name: names[name] for name in sorted(names, key=lambda name: (name_hash(name), name))[:k]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +183,7 @@ class Counter:
         for e, i, k in zip(*np.nonzero(found >= 0), strict=True):
             name = block.string(int(c.rows[i]), int(found[e, i, k]))
             if name is not None:
-                unseen.append((int(e), c.names[i], name, int(times[e, i, k])))
+                unseen.append((int(e), c.names[i], short_name(name), int(times[e, i, k])))
         return counts, unseen
 
     @property

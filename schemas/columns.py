@@ -85,14 +85,15 @@ class Block:
         start = int(self.text_start[column, row])
         return self.text[start : start + int(self.text_length[column, row])].tobytes().decode()
 
-    def rows_from(self, first: int) -> Block:
-        """The block without its first rows."""
+    def rows_from(self, first: int, end: int | None = None) -> Block:
+        """The block without its first rows, and without those from `end` on."""
 
         def cut(cells: Any) -> Any:
-            return np.ascontiguousarray(cells[..., first:])
+            return np.ascontiguousarray(cells[..., first:end])
 
+        time_ms = cut(self.time_ms)
         return Block(
-            self.n - first, cut(self.time_ms), cut(self.numeric), cut(self.numeric_status), self.text,
+            time_ms.size, time_ms, cut(self.numeric), cut(self.numeric_status), self.text,
             cut(self.text_start), cut(self.text_length), cut(self.text_hash), cut(self.text_status),
             None if self.writer is None else cut(self.writer), self.writers,
         )  # fmt: skip

@@ -9,9 +9,10 @@ import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
+from numba.np.numpy_support import as_dtype
 from numpy.typing import NDArray
 
-from driftbus.schemas.kernel import leaf_kernel
+from driftbus.schemas.kernel import INTERPRETED, leaf_kernel
 
 PADDING = 16
 """Bytes that must follow the last one a kernel reads: loads are eight bytes wide."""
@@ -30,6 +31,9 @@ _NOT_ASCII = np.uint64(0x8080808080808080)
 
 def _unaligned_load(result: Any, llvm_type: Any) -> Any:
     """A load at any byte of a uint8 array, without bounds check: numba has none of its own."""
+    if INTERPRETED:
+        dtype = as_dtype(result)
+        return lambda array, index: np.frombuffer(array[index : index + dtype.itemsize].tobytes(), dtype)[0]
 
     @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
     def load(_typing: Any, array: Any, index: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Compiled inner loops: numba with an on-disk cache, without the GIL."""
+"""Compiled inner loops: numba with an on-disk cache, without the GIL.
+
+With NUMBA_DISABLE_JIT=1 they stay Python, a thousand times slower: for a debugger, for coverage, for fuzzing.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,9 @@ from typing import Any, TypeVar, cast
 import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+INTERPRETED = bool(cast(Any, numba.config).DISABLE_JIT)
+"""Whether kernels are left as they are, in Python."""
 
 _PACKAGE = Path(__file__).parents[1]
 _IMPORT = re.compile(r"^from driftbus\.([\w.]+) import (\([^)]*\)|.*)", re.MULTILINE)
@@ -36,6 +42,8 @@ def leaf_kernel(function: F) -> F:
 
 
 def _compile(function: F, **options: Any) -> F:
+    if INTERPRETED:
+        return function
     try:
         compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     except RuntimeError:  # numba: "no locator available", neither folder is writable

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from driftbus.schemas.columns import PRESENT, Block
 from driftbus.schemas.kernel import kernel
+from driftbus.schemas.names import short_name
 
 
 def matching(block: Block, row: int, text: str) -> NDArray[np.bool_]:
@@ -22,6 +23,12 @@ def factorise(block: Block, row: int, mask: NDArray[np.bool_]) -> tuple[NDArray[
         return np.where(mask, 0, -1), [""]
     codes, firsts = _codes(block.text_hash[row], block.text_status[row], mask)
     return codes, [(block.string(row, int(first)) or "") for first in firsts]
+
+
+def names_of(block: Block, row: int, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], list[str]]:
+    """As `factorise`, of texts that become names of groups: they go onto the bus, so long ones are cut."""
+    codes, texts = factorise(block, row, mask)
+    return codes, [short_name(text) for text in texts]
 
 
 @kernel

@@ -18,6 +18,8 @@ from driftbus.detectors.verdict import ColumnView
 from driftbus.schemas.errors import StateError
 from driftbus.schemas.events import DriftEvent, Entry, Group, ManualRetrain, Published, Source, SummaryPart
 from driftbus.stream.chain import Chain, Late
+from driftbus.stream.crowding import OTHER as OTHER
+from driftbus.stream.crowding import furthest, most_groups, most_open, thin
 from driftbus.stream.facts import Fact, Facts
 from driftbus.stream.groups import GroupJudge, GroupPane, add_entry
 from driftbus.stream.incidents import Incidents
@@ -29,9 +31,6 @@ from driftbus.stream.triggers import PolicyClock, Sealed
 
 Message = SummaryPart | ManualRetrain
 Decided = Published
-
-OTHER = "__other__"
-"""Version of the group that collects the versions beyond `max_groups`."""
 
 _STATE_VERSION = 3
 _HOUR_MS = 3_600_000
@@ -56,6 +55,8 @@ class Counts:
     expired: int = 0
     contradictions: int = 0
     unfit: int = 0
+    beyond: int = 0
+    dropped: int = 0
 
 
 class StreamJudge:
@@ -70,6 +71,10 @@ class StreamJudge:
         self.sealed = -1
         self.counts = Counts()
         self._panes: dict[int, dict[Group, GroupPane]] = {}
+        self._open = 0
+        self._thinned: set[int] = set()
+        self._most_groups = most_groups(plan.config.detection.max_groups, stream.layout.total)
+        self._most_open = most_open(stream.layout.total)
         self._used: dict[int, dict[Group, list[int]]] = {}
         self.groups: dict[Group, GroupJudge] = {}
         self.versions: set[str] = set()  # of the pane that was judged last, so it is no state
@@ -94,8 +99,7 @@ class StreamJudge:
                 if entry.tick <= self.sealed:
                     self._check_used(entry.tick, entry.group, entry.rows)
                 else:
-                    pane = self._panes.setdefault(entry.tick, {})
-                    add_entry(pane, entry.group, entry, part.source.partition, self._stream.of(entry.group.version))
+                    self._keep(entry, part.source.partition)
             elif entry.group.segment:
                 pass  # its rows are counted in the group of all rows
             elif late is Late.LATE:
@@ -116,6 +120,7 @@ class StreamJudge:
                 add_entry(pane, entry.group, entry, partition, self._stream.of(entry.group.version))
         for tick in sorted(t for t in {*self._panes, *ahead} if t <= frontier):
             settled = self._panes.pop(tick, {})
+            self._open -= len(settled)
             rows = {group: [content.rows, content.rows] for group, content in settled.items()}
             for group, content in ahead.get(tick, {}).items():
                 if group in settled:
@@ -129,9 +134,25 @@ class StreamJudge:
                 self.listener(tick, {group: self._common(group, content) for group, content in settled.items()})
             yield tick, *self._judge(tick, settled)
         self.sealed = frontier
+        self._thinned = {tick for tick in self._thinned if tick > frontier}
         horizon = self.chain.expired_before()
         for tick in [t for t in self._used if t < horizon]:
             del self._used[tick]
+
+    def _keep(self, entry: Entry, partition: int) -> None:
+        """Add an entry to the open pane that it belongs to, within the bounds of `driftbus.stream.crowding`."""
+        pane = self._panes.setdefault(entry.tick, {})
+        before = len(pane)
+        add_entry(pane, entry.group, entry, partition, self._stream.of(entry.group.version))
+        if len(pane) > self._most_groups:
+            most = self._plan.config.detection.max_groups
+            self.counts.beyond += thin(pane, self.groups, self._stream.own, most)
+            self._thinned.add(entry.tick)
+        self._open += len(pane) - before
+        while self._open > self._most_open and len(self._panes) > 1:
+            tick, rows = furthest(self._panes)
+            self._open -= len(self._panes.pop(tick))
+            self.counts.dropped += rows
 
     def views(self) -> dict[Group, list[ColumnView]]:
         """Present state of the columns of each group."""
@@ -154,6 +175,7 @@ class StreamJudge:
                 [tick, [[*_key(group), *rows] for group, rows in sorted(used.items(), key=_first)]]
                 for tick, used in sorted(self._used.items())
             ],
+            "thinned": sorted(self._thinned),
             "facts": self._facts.state(),
             "schemas": self._schemas.state(),
             "groups": [
@@ -174,10 +196,12 @@ class StreamJudge:
             }
             for tick, groups in values["panes"]  # type: ignore[attr-defined]
         }
+        self._open = sum(map(len, self._panes.values()))
         self._used = {
             tick: {self._group(v, s): [a, b] for v, s, a, b in groups}
             for tick, groups in values["used"]  # type: ignore[attr-defined]
         }
+        self._thinned = set(values.get("thinned", ()))  # type: ignore[call-overload]
         self._facts.restore(values["facts"])  # type: ignore[arg-type]
         self._schemas.restore(values["schemas"])  # type: ignore[arg-type]
         self.groups = {}
@@ -226,7 +250,9 @@ class StreamJudge:
         admitted: dict[Group, GroupPane] = {}
         for group, content in sorted(pane.items(), key=_first):
             peers, judged = known[bool(group.segment)], group
-            if group not in peers and len(peers) >= most and group.version not in self._stream.own:
+            bounded = bool(group.segment) or group.version not in self._stream.own
+            if bounded and group not in peers and len(peers) >= most:
+                self.counts.beyond += content.rows
                 if group.segment:
                     continue
                 judged = self._group(OTHER, "")
@@ -250,6 +276,8 @@ class StreamJudge:
                 self._facts.forget(group.version)
             if group not in self.groups:
                 self.groups[group] = GroupJudge(self._plan, stream, group)
+                if any(later > tick for later in self._thinned):  # its rows there may have been let go already
+                    self.counts.dropped += content.rows
             events += self._update(tick, group, content)
         hour = tick * self._plan.pane_ms // _HOUR_MS
         for group, judge in sorted(self.groups.items(), key=_first):

@@ -11,6 +11,7 @@ from driftbus.detectors.settings import Settings
 from driftbus.schemas.columns import Projection
 from driftbus.schemas.config import Config, LimitsConfig, MonitorConfig
 from driftbus.schemas.errors import ConfigError
+from driftbus.schemas.names import short_name
 from driftbus.stream.fingerprint import fingerprint, shard_of
 from driftbus.stream.join.buildplan import build_outcomes, label_fields, prediction_fields
 from driftbus.stream.join.outcomeplan import OutcomePlan, OutcomeSource
@@ -246,7 +247,7 @@ def _topic_plan(
                 fix="map the field of the version, or publish the profile without --version",
             )
         versions = {
-            mine.version: stream_plan(
+            short_name(mine.version): stream_plan(
                 monitor, config.monitors[monitor], stream, mine, rows, plan.shard, mark=mine.profile_id[:MARK_LENGTH]
             )
             for mine in theirs

@@ -7,26 +7,30 @@ docs/protocol.md has the rules and why each is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftbus.detectors.sampling import NO_DELAY
-from driftbus.detectors.sketches import Sketches, merged
-from driftbus.detectors.summary import Unseen, merge_unseen, pack_counts
+from driftbus.detectors.sketches import merged
+from driftbus.detectors.summary import UNSEEN_KEPT, merge_unseen
 from driftbus.schemas.columns import MISSING_TIME, Block
 from driftbus.schemas.events import Entry, Group, Source, SummaryPart
 from driftbus.schemas.fields import WriterFields
 from driftbus.schemas.hashing import hash_bytes
 from driftbus.schemas.textparts import with_text_parts
 from driftbus.stream.cutting import arrival_delays, cut_ranges, extents, renumber
-from driftbus.stream.factorise import factorise, matching
+from driftbus.stream.factorise import matching, names_of
 from driftbus.stream.plan import StreamPlan, TopicPlan
+from driftbus.stream.rangecontent import Content, as_entry, in_order, told
 
 ShardPart = tuple[int, SummaryPart]
 Rejection = tuple[int, str, str]
+
+MOST_COUNTED_BYTES = 64 << 20
+"""Of the counts of one batch. One whose rows all belong to groups of their own is counted in pieces."""
 
 _MAX_GROUPS_REMEMBERED = 4096
 _MAX_WRITERS_REMEMBERED = 256
@@ -38,18 +42,6 @@ class Output:
 
     parts: list[ShardPart] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Open:
-    """The growing content of one (group, pane) of the open range."""
-
-    counts: NDArray[np.int64]
-    rows: int
-    from_offset: int
-    to_offset: int
-    unseen: Unseen
-    sketches: Sketches | None = None
 
 
 class Summariser:
@@ -81,8 +73,10 @@ class Summariser:
         self._a: int | None = base if position == base else None
         self._records = 0
         self._max_tick = -1
-        self._entries: dict[tuple[int, int], _Open] = {}
+        self._entries: dict[tuple[int, int], Content] = {}
         self._writers: dict[int, WriterFields] = {}
+        plans = [each for stream in plan.streams for each in (stream, *stream.own.values())]
+        self._width = max(map(_width, plans), default=1)
         self._groups: list[tuple[StreamPlan, Group]] = []
         self._group_ids: dict[Group, int] = {}
 
@@ -105,6 +99,7 @@ class Summariser:
         output = Output()
         if not block.n:
             return output
+        decoded, found = block, good
         if len(self._writers) > _MAX_WRITERS_REMEMBERED:
             self._forget_writers()
         self._writers |= {writer.fingerprint: writer for writer in block.writers}
@@ -116,10 +111,14 @@ class Summariser:
         ticks = np.where(good, block.time_ms // self.plan.pane_ms, -1)
         keys = list(self._entries)
         open_keys = np.array(keys, np.int64).reshape(len(keys), 2)
+        records, max_tick = self._records, self._max_tick
         cuts, cut_ticks, entry_of, entry_keys, entry_range, self._records, self._max_tick = cut_ranges(
             ticks, good, groups, open_keys, self._records, self._max_tick,
             self.plan.range_records, self.plan.range_entries,
         )  # fmt: skip
+        if entry_keys.shape[0] * self._entry_bytes(block) > MOST_COUNTED_BYTES and block.n > 1:
+            self._records, self._max_tick = records, max_tick
+            return self._halves(decoded, offsets, timestamps, found)
         if self._a is None and good.any():
             self._a = int(offsets[np.argmax(good)])
         known = [
@@ -137,6 +136,21 @@ class Summariser:
         self.position = int(offsets[-1]) + 1
         self.clock = max(self.clock, int(ticks.max(initial=-1)))
         return output
+
+    def _entry_bytes(self, block: Block) -> int:
+        """Bytes that the counts of one more entry of a batch take, at most."""
+        return self._width + 8 * len(block.writers)
+
+    def _halves(
+        self, block: Block, offsets: NDArray[np.int64], timestamps: NDArray[np.int64], good: NDArray[np.bool_]
+    ) -> Output:
+        """`feed`, one half after the other: what is published does not depend on batches."""
+        half = block.n // 2
+        first = self.feed(block.rows_from(0, half), offsets[:half], timestamps[:half], good[:half])
+        rest = self.feed(block.rows_from(half), offsets[half:], timestamps[half:], good[half:])
+        first.parts += rest.parts
+        first.rejected += [(row + half, reason, message) for row, reason, message in rest.rejected]
+        return first
 
     def preview(self) -> list[ShardPart]:
         """The whole open range so far, for every shard; replaceable, never committed."""
@@ -190,11 +204,11 @@ class Summariser:
             mask = good
             for row, text in stream.where:
                 mask = mask & matching(block, row, text)
-            versions, names = factorise(block, stream.version, mask)
+            versions, names = names_of(block, stream.version, mask)
             ids = [self._group_id(stream.of(name), Group(stream.monitor, stream.stream, name)) for name in names]
             slots.append(_lookup(ids, versions))
             for segment, row in stream.segments:
-                values, texts = factorise(block, row, mask)
+                values, texts = names_of(block, row, mask)
                 pairs, at = np.unique(versions * len(texts) + values, return_inverse=True)
                 ids = [
                     -1
@@ -239,12 +253,12 @@ class Summariser:
         offsets: NDArray[np.int64],
         delays: NDArray[np.int64],
         entry_of: NDArray[np.int64],
-        known: list[_Open | None],
+        known: list[Content | None],
         plans: list[StreamPlan],
-    ) -> list[_Open]:
+    ) -> list[Content]:
         """The content that this block adds to each entry, of which `known` is there already."""
         entries = len(known)
-        fresh: list[_Open] = [_EMPTY] * entries
+        fresh: list[Content] = [_EMPTY] * entries
         rows, first, last = extents(entry_of, offsets, entries)
         slot = 0
         for stream in self.plan.streams:
@@ -253,7 +267,7 @@ class Summariser:
                     local, used = renumber(mine, entries)
                     counts, unseen = plan.counter.count(block, local, used.size)
                     for i, e in enumerate(used.tolist()):
-                        fresh[e] = _Open(counts[i], int(rows[e]), int(first[e]), int(last[e]) + 1, {})
+                        fresh[e] = Content(counts[i], int(rows[e]), int(first[e]), int(last[e]) + 1, {})
                     if number == 0 and plan.sampler is not None:
                         before = [k.sketches if (k := known[e]) is not None else None for e in used.tolist()]
                         found = plan.sampler.sketch(block, self._seed, offsets, delays, local, before)
@@ -271,7 +285,7 @@ class Summariser:
         self._entries = {}
         return parts
 
-    def _add(self, key: tuple[int, int], fresh: _Open) -> None:
+    def _add(self, key: tuple[int, int], fresh: Content) -> None:
         known = self._entries.get(key)
         if known is None:
             self._entries[key] = fresh
@@ -292,13 +306,13 @@ class Summariser:
         return delays
 
     def _parts(
-        self, kind: str, a: int, b: int, max_tick: int, entries: dict[tuple[int, int], _Open]
+        self, kind: str, a: int, b: int, max_tick: int, entries: dict[tuple[int, int], Content]
     ) -> list[ShardPart]:
         by_shard: dict[int, list[Entry]] = {}
         met: dict[int, set[int]] = {}
         for (g, tick), content in entries.items():
             stream, group = self._groups[g]
-            by_shard.setdefault(stream.shard, []).append(_entry(group, tick, content, stream.mark))
+            by_shard.setdefault(stream.shard, []).append(as_entry(group, tick, content, stream.mark))
             if content.sketches is not None:
                 met.setdefault(stream.shard, set()).update(content.sketches.writers.hashes.tolist())
         return [
@@ -311,19 +325,15 @@ class Summariser:
                     a,
                     b,
                     max_tick,
-                    tuple(_sorted(by_shard.get(shard, ()))),
-                    tuple(self._writers[one] for one in sorted(met.get(shard, ()))),
+                    tuple(in_order(by_shard.get(shard, ()))),
+                    tuple(told(self._writers[one] for one in sorted(met.get(shard, ())))),
                 ),
             )
             for shard in range(self.plan.shards)
         ]
 
 
-_EMPTY = _Open(np.zeros(0, np.int64), 0, 0, 0, {})
-
-
-def _sorted(entries: Iterable[Entry]) -> list[Entry]:
-    return sorted(entries, key=lambda entry: (entry.group, entry.tick))
+_EMPTY = Content(np.zeros(0, np.int64), 0, 0, 0, {})
 
 
 def _by_plan(
@@ -339,18 +349,10 @@ def _by_plan(
             yield plan, np.where(mine[entry], entry, -1)
 
 
-def _entry(group: Group, tick: int, content: _Open, mark: str) -> Entry:
-    counts, width = pack_counts(content.counts)
-    unseen = tuple(
-        (column, name, count)
-        for column, names in sorted(content.unseen.items())
-        for name, count in sorted(names.items())
-    )
-    sample, ids, delays, writers = (b"",) * 4 if content.sketches is None else content.sketches.packed()
-    return Entry(
-        group, tick, content.rows, content.from_offset, content.to_offset, counts, width, unseen,
-        sample, ids, delays, writers, profile=mark,
-    )  # fmt: skip
+def _width(plan: StreamPlan) -> int:
+    """Bytes that the counts of a (group, pane) take while a batch is counted."""
+    texts = sum(column.kind != "numeric" for column in plan.profile.columns)
+    return 8 * plan.layout.total + 16 * UNSEEN_KEPT * texts + 8 * plan.shape.most_bytes
 
 
 def _lookup(ids: list[int], codes: NDArray[np.int64]) -> NDArray[np.int64]:

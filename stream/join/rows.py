@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from driftbus.detectors.classes import NONE, as_number, class_codes
 from driftbus.schemas.columns import MISSING_TIME, NULL, PRESENT, Block, Projection
 from driftbus.schemas.hashing import second_hashes
-from driftbus.stream.factorise import factorise, matching
+from driftbus.stream.factorise import factorise, matching, names_of
 from driftbus.stream.join.outcomeplan import Fields, JoinPlan
 from driftbus.stream.join.runs import Run
 
@@ -124,7 +124,7 @@ class Reader:
         rows[:, CLASS] = classes[at].view(np.uint64)
         codes, names = [], []
         for row in [self._version, *self._segments]:
-            found, texts = factorise(block, row, kept)
+            found, texts = names_of(block, row, kept)
             codes.append(found[at])
             names.append(texts)
         return at, rows, codes, names
@@ -141,7 +141,7 @@ class Reader:
 
     def texts(self, block: Block, kept: NDArray[np.bool_]) -> tuple[list[NDArray[np.int64]], list[list[str]]]:
         """For the version and each segment field int64[n] codes (-1 where not kept), and the texts."""
-        pairs = [factorise(block, row, kept) for row in [self._version, *self._segments]]
+        pairs = [names_of(block, row, kept) for row in [self._version, *self._segments]]
         return [codes for codes, _ in pairs], [names for _, names in pairs]
 
     def made(self, block: Block) -> NDArray[np.int64]:

@@ -212,6 +212,8 @@ class JudgeAgent:
             self._metrics.expired.labels(name, stream.name).inc(grown["expired"])
             self._metrics.contradictions.labels(name).inc(grown["contradictions"])
             self._metrics.unfit.labels(name).inc(grown["unfit"])
+            self._metrics.beyond.labels(name, stream.name).inc(grown["beyond"])
+            self._metrics.dropped.labels(name, stream.name).inc(grown["dropped"])
         self._metrics.pending.labels(name).set(monitor.policy.pending)
         outcomes = monitor.outcomes
         if outcomes is not None:
@@ -249,7 +251,8 @@ class JudgeAgent:
 
 
 def _tally(counts: Any) -> dict[str, int]:
-    return {name: getattr(counts, name) for name in ("panes", "late", "expired", "contradictions", "unfit")}
+    shown = ("panes", "late", "expired", "contradictions", "unfit", "beyond", "dropped")
+    return {name: getattr(counts, name) for name in shown}
 
 
 def _decode(records: RecordBatch) -> tuple[list[tuple[int, Message]], list[tuple[int, str, str]]]:

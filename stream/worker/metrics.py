@@ -99,6 +99,15 @@ class Metrics:
         self.unfit = counter(
             "unfit_rows", "Rows of a version that were counted into another profile's cells, passed over.", "monitor"
         )
+        self.beyond = counter(
+            "beyond_max_groups_rows",
+            "Rows of versions judged as __other__, and of segments judged only among all rows.",
+            "monitor",
+            "stream",
+        )
+        self.dropped = counter(
+            "dropped_rows", "Rows let go because too many panes or groups waited to be judged.", "monitor", "stream"
+        )
         self.snapshot_age = gauge("snapshot_age_seconds", "Age of the oldest snapshot of a monitor judged here.")
         self.snapshot_duration = histogram("snapshot_duration_seconds", "Making and storing one snapshot.")
         self.decode = histogram("decode_seconds", "Decoding one batch.")
