@@ -10,18 +10,32 @@ import driftbus
 from driftbus.schemas.config import Config
 from driftbus.schemas.configtypes import format_duration
 from driftbus.schemas.events import DriftEvent
-from driftbus.stream.cli._replaying import events_to, explain_steps, progress, say_note, say_result, speaker
+from driftbus.schemas.jsonlines import event_json
+from driftbus.stream.cli._replaying import explain_steps, lines_to, progress, say_note, say_result, speaker
 from driftbus.stream.cli._report import topic_facts, writable, write_page
 from driftbus.stream.files.filetimes import when
 from driftbus.stream.judge import Decided
+from driftbus.stream.replay.canonical import Event, canonical_lines
+from driftbus.stream.replay.live import against_live, verdict
 from driftbus.stream.replay.sources import parse_point
 from driftbus.stream.replay.topicreplay import TopicReplay, prepare
 from driftbus.stream.replay.tracks import Tracks
+from driftbus.stream.replay.words import plain
 from driftbus.stream.report.ruler import Ruler
+
+DIFFERENT = 1
+"""Exit code when live and replay differ."""
 
 
 def run(
-    config: Config, monitor: str, from_: str, to: str, out: Path | None, html: Path | None, fail_on_drift: bool
+    config: Config,
+    monitor: str,
+    from_: str,
+    to: str,
+    out: Path | None,
+    html: Path | None,
+    fail_on_drift: bool,
+    verify: bool,
 ) -> int | None:
     """Replay, say what there is to say, and give the exit code."""
     if html is not None:
@@ -31,13 +45,17 @@ def run(
     chosen = [monitor] if monitor else sorted(topics.plans.monitors)
     for line in _introduction(topics, chosen):
         say(line)
-    with events_to(out) as write, progress(topics.reader.records, "records") as done:
+    decided: list[Event] = []
 
-        def mine(event: Decided) -> None:
-            if event.monitor in chosen:
-                write(event)
+    def take(event: Decided) -> None:
+        if event.monitor in chosen and (verify or out is not None):
+            decided.append(event_json(event))
 
-        replay = topics.run(mine, done, Tracks() if html else None)
+    with lines_to(out) as write, progress(topics.reader.records, "records") as done:
+        replay = topics.run(take, done, Tracks() if html else None)
+        # which partition was read first must not show
+        for line in canonical_lines(decided):
+            write(line)
     history = replay.history
     for reason, count in history.rejected.items():
         topic, partition, offset, message = history.first_rejected[reason]
@@ -56,6 +74,12 @@ def run(
     if html is not None:
         pane_ms = min(topics.config.pane_ms(name) for name in chosen)
         write_page(say, html, replay, topic_facts(topics, replay, chosen), Ruler(0, 1), pane_ms)
+    if verify:
+        found = against_live(config, topics.plans, chosen, decided)
+        say()
+        for line in verdict(found):
+            say(f"  {plain(line)}")
+        return None if found.equal else DIFFERENT
     steps = explain_steps(history, out)
     if out is None:
         steps += ["add --out events.jsonl", "driftbus run"]

@@ -61,20 +61,27 @@ def speaker(out: Path | None) -> Say:
 
 
 @contextmanager
-def events_to(out: Path | None) -> Iterator[Callable[[Decided], None]]:
-    """A function that writes an event as a line of JSON; it does nothing when `out` is None."""
+def lines_to(out: Path | None) -> Iterator[Callable[[str], None]]:
+    """A function that writes a line; it does nothing when `out` is None."""
     if out is None:
-        yield lambda event: None
+        yield lambda line: None
         return
     if str(out) == STANDARD_OUTPUT:
-        yield lambda event: click.echo(json_line(event_json(event)))
+        yield lambda line: click.echo(line)
         return
     try:
         file: TextIO = out.open("w", encoding="utf-8")
     except OSError as e:
         raise ConfigError(f"{out} can't be written: {e.strerror}", key="--out") from e
     with file:
-        yield lambda event: print(json_line(event_json(event)), file=file)
+        yield lambda line: print(line, file=file)
+
+
+@contextmanager
+def events_to(out: Path | None) -> Iterator[Callable[[Decided], None]]:
+    """A function that writes an event as a line of JSON; it does nothing when `out` is None."""
+    with lines_to(out) as write:
+        yield (lambda event: None) if out is None else lambda event: write(json_line(event_json(event)))
 
 
 @contextmanager

@@ -54,6 +54,9 @@ _DURATION = Duration()
     help="Events as JSON lines; - for stdout.",
 )
 @click.option("--html", type=_FILE, help="The result as one self-contained page.")
+@click.option(
+    "--verify", is_flag=True, help="Topic: compare with what the workers published; exit with 1 if it differs."
+)
 @click.option("--fail-on-drift", is_flag=True, help="Exit with 1 when there was drift.")
 def command(
     data: Path | None,
@@ -77,6 +80,7 @@ def command(
     to: str,
     out: Path | None,
     html: Path | None,
+    verify: bool,
     fail_on_drift: bool,
 ) -> int | None:
     """Replay DATA, or the topics of a configuration, through the detectors.
@@ -84,13 +88,15 @@ def command(
     \b
     driftbus replay last_month.csv --reference train.csv
     driftbus replay -c driftbus.yaml --from 2025-10-01T00:00
+    driftbus replay -c driftbus.yaml --verify
 
     DATA and the reference are CSV (also .gz, .zip), Parquet or Arrow files. Types are inferred;
     identifiers and constants are left out, with a line that says so. A topic is replayed
     with its recorded profiles and gives the events that it gave live.
 
-    Each line of --out is one event; --html is a page with pictures, for a browser. Exit code 0, or 1
-    with --fail-on-drift when there was drift.
+    Each line of --out is one event, of a topic in canonical order: equal records give equal bytes.
+    --html is a page with pictures, for a browser. Exit code 0, or 1 with --fail-on-drift when there
+    was drift, with --verify when live and replay differ.
     """
     wishes = Wishes(time, id_, score, prediction, label, ignore, categorical, untimed=every is not None)
     if data is None:
@@ -101,9 +107,11 @@ def command(
         from driftbus.stream.cli._replay_topic import run as run_topic
 
         config = configured(config_path or Path("driftbus.yaml"))
-        return run_topic(config, monitor, from_, to, out, html, fail_on_drift)
+        return run_topic(config, monitor, from_, to, out, html, fail_on_drift, verify)
     if reference is None:
         raise click.UsageError("what is DATA to be compared with? Give --reference TRAIN.csv")
+    if verify:
+        raise click.UsageError("--verify is for topics: what is a file to be compared with?")
     if from_ or to:
         raise click.UsageError("--from and --to are for topics; a file is replayed as a whole")
     if time and every is not None:

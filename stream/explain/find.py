@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from driftbus.schemas.codec import confluent_id, decode_event
 from driftbus.schemas.config import Config
-from driftbus.schemas.contracts import Contract, make_contract
-from driftbus.schemas.errors import ConfigError, DecodeError
-from driftbus.schemas.framing import by_id
-from driftbus.schemas.jsonlines import event_json
-from driftbus.schemas.registry import Registry
-from driftbus.stream.transport.admin import Admin, topic_partitions
-from driftbus.stream.worker.readback import read_to_end
-
-Event = dict[str, Any]
+from driftbus.schemas.errors import ConfigError
+from driftbus.stream.explain.published import Event, read_published
 
 _MOST_LISTED = 5
 
@@ -122,37 +112,12 @@ def from_topics(config: Config, *, episodes: bool) -> Known:
         ConfigError: a topic does not exist.
         Unavailable: brokers or the registry can't be reached.
     """
-    admin, known = Admin(config.kafka), Known()
-    read = _Reader(config)
-    for topic in (config.topics.incidents, *([config.topics.drift] if episodes else [])):
-        partitions = range(topic_partitions(admin, topic))
-        values = (m.value() for m in read_to_end(config.kafka.librdkafka(), topic, partitions))
-        read.all(values, known)
+    known = Known()
+    found = read_published(config, [config.topics.incidents, *([config.topics.drift] if episodes else [])])
+    known.unreadable = found.unreadable
+    for event in found.events:
+        try:
+            known.take(event)
+        except (KeyError, TypeError):
+            known.unreadable += 1
     return known
-
-
-class _Reader:
-    """Values of our topics in every format that they are written in."""
-
-    def __init__(self, config: Config) -> None:
-        self._registry = Registry(config.registry) if config.registry.url else None
-        self._writers: dict[int, Contract] = {}
-
-    def all(self, values: Iterable[bytes | None], known: Known) -> None:
-        for value in values:
-            try:
-                known.take(self._event(value or b""))
-            except (DecodeError, ValueError, KeyError, TypeError):
-                known.unreadable += 1
-
-    def _event(self, value: bytes) -> Event:
-        if value[:1] == b"{":
-            found: Event = json.loads(value)["data"]
-            return found
-        writer = None
-        if value[:1] == b"\0" and self._registry is not None:
-            number = confluent_id(value)
-            if number not in self._writers:
-                self._writers[number] = make_contract(json.loads(self._registry.resolve(by_id(number)).text))
-            writer = self._writers[number]
-        return event_json(decode_event(value, writer))
