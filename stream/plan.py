@@ -30,8 +30,9 @@ _CELL_BYTES, _ENTRY_BYTES = 4, 512
 class TopicPlan:
     """One source topic: what to decode, how to cut ranges, which streams read it.
 
-    Lateness and retention are whole panes. `counting` is the fingerprint of what decides which
-    rows are counted where; `epoch` adds how ranges are cut and spread. `texts` are the rows of the
+    Lateness and retention are whole panes. `counting` is, for each monitor, the fingerprint of what
+    decides which of its rows are counted where; other monitors of the topic and its name are not in
+    it. `epoch` has that of all monitors, and how ranges are cut and spread. `texts` are the rows of the
     strings that free text is derived from: see `driftbus.schemas.textparts`.
     """
 
@@ -48,7 +49,7 @@ class TopicPlan:
     shards: int
     schema_file: str | None
     streams: tuple[StreamPlan, ...]
-    counting: str
+    counting: Mapping[str, str]
     epoch: str
 
 
@@ -151,7 +152,7 @@ def build_plans(
                 monitor.retrain.identity() if monitor.retrain else None,
                 monitor.detection.max_groups,
                 monitor.learn.segment_rows if monitor.segments else None,
-                sorted(p.counting for p in plans.values()),
+                sorted(p.counting[name] for p in plans.values()),
                 *([] if source is None else [_outcome_identity(monitor, source)]),
             ]
         )
@@ -211,7 +212,8 @@ def _topic_plan(
             rows.add(config.monitors[mine.monitor], mine.stream, mine)
     for monitor, stream in pairs:  # behind the others, which stay where they are
         rows.also(*_outcome_paths(config.monitors[monitor], stream, profiles.get((monitor, "predictions"))))
-    strings, streams, counted = rows.strings, [], []
+    strings, streams = rows.strings, []
+    counted: list[list[object]] = []
     first = config.monitors[pairs[0][0]].streams[pairs[0][1]]
     for monitor, stream in pairs:
         own = config.monitors[monitor].streams[stream]
@@ -266,13 +268,11 @@ def _topic_plan(
     entries = max(1, min(limits.range_entries, MAX_PART_BYTES // (widest + _ENTRY_BYTES)))
     pane_ms = config.pane_ms(pairs[0][0])
     lateness, retention = _panes(limits.lateness, pane_ms), _panes(limits.retention, pane_ms)
-    counting = fingerprint(
-        [
-            "counting 2",
-            [first.time, first.time_unit, counted],
-            [pane_ms, lateness, retention, limits.future, limits.record_bytes],
-        ]
-    )
+
+    def counting(rows_of: list[list[object]]) -> str:
+        read = [first.time, first.time_unit, rows_of]
+        return fingerprint(["counting 2", read, [pane_ms, lateness, retention, limits.future, limits.record_bytes]])
+
     return TopicPlan(
         topic=topic,
         partitions=partitions,
@@ -287,7 +287,7 @@ def _topic_plan(
         shards=shards,
         schema_file=first.schema_file,
         streams=tuple(streams),
-        counting=counting,
+        counting={name: counting([one for one in counted if one[0] == name]) for name, _ in pairs},
         # with the app, so that a new name begins anew on the same summaries topic
-        epoch=fingerprint([counting, config.app, topic, limits.range_records, entries, shards]),
+        epoch=fingerprint([counting(counted), config.app, topic, limits.range_records, entries, shards]),
     )

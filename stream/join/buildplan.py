@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from driftbus.detectors.outcomes import OutcomeShape
@@ -172,15 +172,20 @@ def _outcome_plan(
     # a label adds a few cells to one entry of all rows and one of each segment field
     width = sum((1 + len(j.names)) * (_ENTRY_BYTES + _CELL_BYTES * _cells(j.shape)) for j in joins)
     records = max(1, min(config.limits.range_records, _PART_BYTES // width))
-    counting = fingerprint(
-        [
-            "outcomes 1",
-            [labels.time, labels.time_unit, log_time, pane_ms, lateness, retention],
-            [config.limits.future, config.limits.record_bytes],
-            [_identity(join) for join in joins],
-            sorted((s.topic, s.projection.time, s.projection.time_unit) for s in sources.values()),
-        ]
-    )
+
+    def counting(mine: Sequence[JoinPlan]) -> str:
+        read = {join.topic: (side.time, side.time_unit) for join in mine if (side := _projection(sources, join))}
+        return fingerprint(
+            [
+                "outcomes 2",
+                [labels.time, labels.time_unit, log_time, pane_ms, lateness, retention],
+                [config.limits.future, config.limits.record_bytes],
+                [_identity(join) for join in mine],
+                sorted(read.values()),
+            ]
+        )
+
+    by_monitor = {name: counting([join for join in joins if join.monitor == name]) for name in names}
     return OutcomePlan(
         topic=topic,
         partitions=partitions,
@@ -194,9 +199,14 @@ def _outcome_plan(
         range_records=records,
         future_ms=config.limits.future,
         shards=shards,
-        counting=counting,
-        epoch=fingerprint([counting, config.app, topic, records, shards]),
+        counting=by_monitor,
+        # with the topics that predictions come from: the same labels find others there
+        epoch=fingerprint([counting(joins), sorted(sources), config.app, topic, records, shards]),
     )
+
+
+def _projection(sources: Mapping[str, PredictionSource], join: JoinPlan) -> Projection | None:
+    return sources[join.topic].projection if join.topic else None
 
 
 def _cells(shape: OutcomeShape) -> int:
@@ -209,6 +219,6 @@ def _identity(join: JoinPlan) -> list[object]:
         return None if fields is None else [getattr(fields, name) for name in Fields.__slots__]
 
     return [
-        join.monitor, join.shape.fingerprint, of(join.labels), of(join.predictions), join.topic, join.names,
+        join.monitor, join.shape.fingerprint, of(join.labels), of(join.predictions), join.topic != "", join.names,
         join.segment_ms, join.wait_ms, join.sample, join.cohort_ms, join.future_ms,
     ]  # fmt: skip

@@ -154,7 +154,7 @@ class OutcomePlan:
         range_records: a range is cut after so many records, so that no part grows too large.
         future_ms: a label whose event time is this far beyond its Kafka timestamp is refused.
         shards: partitions of the summaries topic.
-        counting: fingerprint of what decides which labels are counted where.
+        counting: monitor → fingerprint of what decides which of its labels are counted where.
         epoch: adds how ranges are cut and spread.
     """
 
@@ -170,7 +170,7 @@ class OutcomePlan:
     range_records: int
     future_ms: int
     shards: int
-    counting: str
+    counting: Mapping[str, str]
     epoch: str
 
     def source(self, monitor: str) -> OutcomeSource | None:
@@ -180,5 +180,5 @@ class OutcomePlan:
             return None
         return OutcomeSource(
             self.topic, self.epoch, self.partitions, self.pane_ms, self.lateness, self.retention,
-            join.shape, join.cohort_ms, join.sample, self.counting,
+            join.shape, join.cohort_ms, join.sample, self.counting[monitor],
         )  # fmt: skip

@@ -44,17 +44,18 @@ def test_one_two_and_four_workers_and_a_replay_give_the_same_bytes(
     twin: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
     topics = twin(4, events_of(ROWS))
-    for workers in (1, 2, 4):
+    replayed: list[str] = []
+    for workers in (4, 2, 1):
         app = f"{topics.topics['predictions']}-{workers}"
         path = topics.install(app)
-        replayed = topics.replayed(app)
+        replayed = replayed or topics.replayed(app)
         assert kinds(replayed).keys() == {"drift", "incident", "performance", "comparison", "retrain"}
         for _ in range(workers):
             topics.start(app)
         assert topics.settle(app, replayed) == replayed
-        capsys.readouterr()
-        assert run(["replay", "-c", str(path), "--verify"]) == 0
-        assert f"live and replay are equal: {len(replayed)} events" in capsys.readouterr().out
+    capsys.readouterr()
+    assert run(["replay", "-c", str(path), "--verify"]) == 0
+    assert f"live and replay are equal: {len(replayed)} events" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("labelled", [True, False])
