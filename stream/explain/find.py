@@ -8,7 +8,7 @@ from pathlib import Path
 
 from driftbus.schemas.config import Config
 from driftbus.schemas.errors import ConfigError
-from driftbus.stream.explain.published import Event, read_published
+from driftbus.stream.explain.published import Event, Published, read_published
 
 _MOST_LISTED = 5
 
@@ -112,9 +112,11 @@ def from_topics(config: Config, *, episodes: bool) -> Known:
         ConfigError: a topic does not exist.
         Unavailable: brokers or the registry can't be reached.
     """
-    known = Known()
-    found = read_published(config, [config.topics.incidents, *([config.topics.drift] if episodes else [])])
-    known.unreadable = found.unreadable
+    return _known(read_published(config, [config.topics.incidents, *([config.topics.drift] if episodes else [])]))
+
+
+def _known(found: Published) -> Known:
+    known = Known(unreadable=found.unreadable)
     for event in found.events:
         try:
             known.take(event)

@@ -44,15 +44,26 @@ def read_published(config: Config, topics: Iterable[str]) -> Published:
         ConfigError: a topic does not exist, or this login may not see it.
         Unavailable: brokers or the registry can't be reached.
     """
-    admin, found = Admin(config.kafka), Published()
-    read = _Reader(config)
-    for topic in dict.fromkeys(topics):
-        partitions = range(topic_partitions(admin, topic))
-        for message in read_to_end(config.kafka.librdkafka(), topic, partitions):
-            try:
-                found.events.append(read.event(message.value() or b""))
-            except (DecodeError, ValueError, KeyError, TypeError):
-                found.unreadable += 1
+    admin = Admin(config.kafka)
+    partitions = {topic: range(topic_partitions(admin, topic)) for topic in topics}
+    values = (
+        m.value() for topic in partitions for m in read_to_end(config.kafka.librdkafka(), topic, partitions[topic])
+    )
+    return events_of(config, values)
+
+
+def events_of(config: Config, values: Iterable[bytes | None]) -> Published:
+    """The events in values of those topics.
+
+    Raises:
+        Unavailable: the registry can't be reached.
+    """
+    found, read = Published(), _Reader(config)
+    for value in values:
+        try:
+            found.events.append(read.event(value or b""))
+        except (DecodeError, ValueError, KeyError, TypeError):
+            found.unreadable += 1
     return found
 
 

@@ -12,7 +12,8 @@ from driftbus.schemas.codec import encode_event
 from driftbus.schemas.events import DriftEvent, Incident
 from driftbus.schemas.jsonlines import event_json, json_line
 from driftbus.stream.cli.main import run
-from driftbus.stream.explain.find import Known, _Reader
+from driftbus.stream.explain.find import Known, _known
+from driftbus.stream.explain.published import events_of
 from driftbus.stream.explain.screen import bar, bins_of, moment, values_of
 
 from .test_incidents import Feed, closing, event
@@ -142,13 +143,13 @@ def test_every_format_of_the_topics_reads_alike() -> None:
     from driftbus.schemas.cloudevents import structured_body
     from driftbus.schemas.config import Config
 
-    wanted, known = Known(), Known()
+    wanted = Known()
     values: list[bytes | None] = [b"junk", None, b"{}", b"\0\0\0\0\1abc"]
     for i, e in enumerate(story()):
         wanted.take(json.loads(json_line(event_json(e))))
         values += [structured_body(e, "driftbus") if i % 2 else encode_event(e)]
     config: Any = {"kafka": {"bootstrap": "none:1"}, "monitors": {"m": {"predictions": {"topic": "t", "time": "ts"}}}}
-    _Reader(Config.model_validate(config)).all([*values, *values], known)
+    known = _known(events_of(Config.model_validate(config), [*values, *values]))
     assert known.incidents == wanted.incidents
     assert known.episodes == wanted.episodes
     assert known.unreadable == 8
