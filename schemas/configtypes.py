@@ -1,8 +1,9 @@
-"""Values that sections of driftbus.yaml are made of: durations, cron lines, severities."""
+"""Values that sections of driftbus.yaml are made of: durations, instants, cron lines, severities."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from croniter import croniter
@@ -48,6 +49,36 @@ DurationMs = Annotated[
     Field(ge=0),
 ]
 """Milliseconds, written in YAML as ``10s``, ``5m``, ``1h`` or ``7d``."""
+
+
+def parse_instant_ms(value: Any) -> int:
+    """Milliseconds since 1970 of an ISO 8601 date or time; without a zone it is UTC.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise ValueError(f"{value!r} is not a time; write 2026-11-20T14:00:00Z")
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def format_instant(ms: int) -> str:
+    """ISO 8601 in UTC, to the next whole second."""
+    return datetime.fromtimestamp(-(-ms // 1000), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+InstantMs = Annotated[
+    int,
+    BeforeValidator(lambda value: value if type(value) is int else parse_instant_ms(value)),
+    PlainSerializer(format_instant, when_used="json"),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}),
+    Field(ge=0),
+]
+"""Milliseconds since 1970, written in YAML as ``2026-11-20T14:00:00Z``."""
 
 
 def _cron(line: str) -> str:

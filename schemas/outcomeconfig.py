@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from driftbus.schemas.configtypes import DurationMs, Model
+from driftbus.schemas.configtypes import DurationMs, InstantMs, Model
 
 Metric = Literal[
     "accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc", "average_precision", "log_loss", "brier",
@@ -25,6 +25,9 @@ class JoinConfig(Model):
     wait: DurationMs = Field(default=300_000, description="how far a label may come before its prediction")
     grace: DurationMs = Field(
         default=60_000, description="labels are resolved without newer predictions so long after those fell silent"
+    )
+    since: InstantMs | None = Field(
+        default=None, description="predictions with older Kafka timestamps are not asked for: their labels are orphans"
     )
     sample: float = Field(default=1.0, gt=0, le=1, description="share of the ids that are kept, by hash")
     pane: Literal["log", "event"] = Field(

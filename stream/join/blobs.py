@@ -14,6 +14,13 @@ class Blobs(Protocol):
     def get(self, key: bytes) -> Buffer | None:
         """The value of a key."""
 
+    def checked(self, key: bytes) -> Buffer | None:
+        """The same, for what is about to be written again.
+
+        Raises:
+            StateError: it is not what was written.
+        """
+
     def keys(self, prefix: bytes) -> list[bytes]:
         """Keys that begin so, ascending."""
         ...
@@ -33,6 +40,8 @@ class MemoryBlobs:
 
     def get(self, key: bytes) -> Buffer | None:
         return self._values.get(key)
+
+    checked = get
 
     def keys(self, prefix: bytes) -> list[bytes]:
         return sorted(key for key in self._values if key.startswith(prefix))

@@ -18,6 +18,7 @@ from driftbus.stream.join.outcomeplan import SEGMENTS, Fields, JoinPlan, Outcome
 _PART_BYTES = 8 << 20
 _ENTRY_BYTES = 512
 _CELL_BYTES = 12
+_FROM_THE_BEGINNING = -(1 << 62)
 
 
 def label_fields(monitor: MonitorConfig, profile: Profile | None) -> tuple[OutcomeShape, Fields] | None:
@@ -156,6 +157,7 @@ def _outcome_plan(
                 sample=join.sample,
                 cohort_ms=monitor.performance.cohort,
                 future_ms=config.limits.future,
+                since=_FROM_THE_BEGINNING if join.since is None else -(-join.since // -(-join.horizon // SEGMENTS)),
                 shadow=number > 0,
             )
             for number, side in enumerate(shadows)
@@ -221,4 +223,5 @@ def _identity(join: JoinPlan) -> list[object]:
     return [
         join.monitor, join.shape.fingerprint, of(join.labels), of(join.predictions), join.topic != "", join.names,
         join.segment_ms, join.wait_ms, join.sample, join.cohort_ms, join.future_ms,
+        *([] if join.since == _FROM_THE_BEGINNING else [join.since]),
     ]  # fmt: skip

@@ -48,7 +48,7 @@ class Joiner:
 
     def __init__(self, number: int, plan: JoinPlan, store: JoinStore, labels: Projection) -> None:
         self.plan = plan
-        self.low: int = -(1 << 62)
+        self.low: int = plan.since
         self._number = number
         self._store = store
         self._reader = Reader(plan, plan.labels, labels)
@@ -59,7 +59,11 @@ class Joiner:
 
     def first_segment(self, clock: int) -> int:
         """The oldest segment of predictions that a label at this clock can match."""
-        return clock // self.plan.segment_ms - SEGMENTS
+        return max(self.plan.since, clock // self.plan.segment_ms - SEGMENTS)
+
+    def _oldest(self, clock: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The same of several labels."""
+        return np.maximum(self.plan.since, clock // self.plan.segment_ms - SEGMENTS)
 
     # Predictions
 
@@ -124,7 +128,7 @@ class Joiner:
         if self.plan.predictions is None:
             return self._echoed(said, chunk), 0
         label = np.flatnonzero(said.counted)
-        oldest = chunk.clock[label] // self.plan.segment_ms - SEGMENTS
+        oldest = self._oldest(chunk.clock[label])
         contradicted = int(np.count_nonzero(oldest < self.low)) if self._low_claimed else 0
         matches = self._match(said, chunk.clock, label)
         joined = self._joined(said, chunk, matches)
@@ -174,7 +178,7 @@ class Joiner:
         """The newest segment that had the id when the label came, and its first record there."""
         length, words = self.plan.segment_ms, words_of(self.plan)
         until = clock[label] + self.plan.wait_ms
-        newest, oldest = until // length, clock[label] // length - SEGMENTS
+        newest, oldest = until // length, self._oldest(clock[label])
         h0, h1 = said.h0[label], said.h1[label]
         rows = np.zeros((label.size, words), np.uint64)
         segment = np.full(label.size, -(1 << 62), np.int64)

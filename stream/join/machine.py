@@ -44,7 +44,7 @@ class OutcomeMachine:
         position: committed range boundary, or `base`.
 
     Raises:
-        StateError: what is stored is of another epoch.
+        StateError: what is stored is of another epoch or partition.
 
     Attributes:
         position: label offset from which on labels have to be fed; behind the last one fed.
@@ -68,8 +68,8 @@ class OutcomeMachine:
         self._silent_ms = -1
         state = self.store.state
         if state:
-            if state["epoch"] != plan.epoch:
-                raise StateError(f"{plan.topic}[{partition}]: what is stored is of another configuration: delete it")
+            if (state["epoch"], state["partition"]) != (plan.epoch, partition):
+                raise StateError(f"{plan.topic}[{partition}]: what is stored is of another configuration or partition")
             self._resume(state)
 
     # Where to begin
@@ -262,7 +262,7 @@ class OutcomeMachine:
                 Labels behind it stay in memory while parts are on their way.
         """
         state = self._ranges.durable(acknowledged, self._done, self._done_clock)
-        if state is None or (self.store.state and state["offset"] < self.store.state["offset"]):
+        if self.store.lost or state is None or (self.store.state and state["offset"] < self.store.state["offset"]):
             return False
         offset = state["offset"]
         silent_ms = self._silent_ms if offset == self._done and not self._waiting else -1
@@ -270,6 +270,7 @@ class OutcomeMachine:
             joiner.forget(state["clock"], silent_ms)
         state |= {
             "epoch": self.plan.epoch,
+            "partition": self.source.partition,
             "predictions": {topic: [side.position, side.clock] for topic, side in self._sides.items()},
             "joins": [joiner.state() for joiner in self._joiners],
         }

@@ -70,6 +70,7 @@ class JoinPlan:
         sample: share of the ids that are kept.
         cohort_ms: length of a cohort.
         future_ms: a prediction whose event time is this far beyond its Kafka timestamp is refused.
+        since: the first segment of time whose predictions are asked for.
         shadow: whether it is of a version that scores what others score too; labels without a prediction of such
             a version are no orphans.
     """
@@ -87,6 +88,7 @@ class JoinPlan:
     sample: float
     cohort_ms: int
     future_ms: int
+    since: int = -(1 << 62)
     shadow: bool = False
 
     @property

@@ -27,16 +27,21 @@ class Rebuild:
     labels_ms: int
     predictions_ms: Mapping[str, int] = field(default_factory=dict)
 
-    def missing_ms(self, topic: str, first_offset: int, first_ms: int) -> int:
-        """How much of what has to be read a log no longer has, in milliseconds of Kafka timestamps; 0: nothing.
+    @staticmethod
+    def missing_ms(wanted_ms: int, first_offset: int, first_ms: int) -> int | None:
+        """How much of what has to be read a log no longer has, in milliseconds of Kafka timestamps.
 
-        Outcomes of labels whose predictions lay there become orphans, and differ from what a worker that
+        Outcomes of labels whose predictions lay there would become orphans, and differ from what a worker that
         still had them would have said.
 
         Args:
-            topic: of predictions.
+            wanted_ms: from where it has to be read, -1 for the beginning.
             first_offset: first offset that is left in the log's partition.
-            first_ms: Kafka timestamp of the record there.
+            first_ms: Kafka timestamp of the record there, -1 when none is left.
+
+        Returns:
+            0: nothing; None: nobody can say, because all of it was deleted.
         """
-        wanted = self.predictions_ms.get(topic, -1)
-        return max(0, first_ms - wanted) if first_offset > 0 and wanted >= 0 else 0
+        if first_offset <= 0:
+            return 0
+        return None if first_ms < 0 else max(0, first_ms - wanted_ms) if wanted_ms >= 0 else 0

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbus.schemas.errors import StateError
 from driftbus.stream.join.blobs import Blobs, Buffer
 from driftbus.stream.join.runs import Run, lookup, merged_runs, sorted_run
 from driftbus.stream.state import pack_state, unpack_state
@@ -75,6 +76,7 @@ class JoinStore:
         self._cache: dict[bytes, Run] = {}
         self._drops: list[bytes] = []
         self.buffered = 0
+        self._lost = False
         saved = blobs.get(_STATE)
         self.state: dict[str, Any] = {} if saved is None else unpack_state(bytes(saved))
         for kind in (_PREDICTIONS, _LABELS):
@@ -154,7 +156,14 @@ class JoinStore:
         return forgotten
 
     def write(self, state: Mapping[str, Any], labels_before: int) -> None:
-        """One atomic batch: all predictions, the labels before an offset, and the state that belongs to them."""
+        """One atomic batch: all predictions, the labels before an offset, and the state that belongs to them.
+
+        Raises:
+            StateError: the disk refuses. What was to be written is lost then, and nothing can be written any more.
+        """
+        if self._lost:
+            raise StateError("a batch before this one could not be written")
+        self._lost = True
         puts: dict[bytes, Buffer] = {_STATE: pack_state(dict(state))}
         self.state = dict(state)
         kept: list[_Updates] = []
@@ -183,7 +192,13 @@ class JoinStore:
         self._cache.clear()
         self._blobs.write(puts, self._drops)
         self._drops = []
+        self._lost = False
         self.buffered = sum(update.offsets.size for update in kept)
+
+    @property
+    def lost(self) -> bool:
+        """Whether something that was to be written could not be."""
+        return self._lost
 
     def close(self) -> None:
         """Give the place back; what is not written is lost, and read again."""
@@ -204,7 +219,7 @@ class JoinStore:
         for below in sorted(stack.written, reverse=True):
             if not stack.written[below] <= 2 * top.shape[0] < MOST_ROWS:
                 break
-            top = merged_runs(self._load(kind, key, below), top, last=last)
+            top = merged_runs(self._load(kind, key, below, checked=True), top, last=last)
             del stack.written[below]
             self._drops.append(_KEY.pack(kind, *key, below))
             number = below
@@ -222,11 +237,11 @@ class JoinStore:
         if not newest:
             yield from stack.memory
 
-    def _load(self, kind: bytes, key: Segment, number: int) -> Run:
+    def _load(self, kind: bytes, key: Segment, number: int, *, checked: bool = False) -> Run:
         name = _KEY.pack(kind, *key, number)
-        run = self._cache.get(name)
+        run = None if checked else self._cache.get(name)
         if run is None:
-            data = self._blobs.get(name)
+            data = self._blobs.checked(name) if checked else self._blobs.get(name)
             assert data is not None
             words = LABEL_WORDS if kind == _LABELS else self._words[key[0]]
             run = np.frombuffer(data, np.uint64).reshape(-1, words)

@@ -7,24 +7,22 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from faust.types import TP
 
 from driftbus.schemas.config import KafkaConfig
-from driftbus.schemas.errors import Unavailable
+from driftbus.schemas.configtypes import format_instant
+from driftbus.schemas.errors import StateError
+from driftbus.stream.join.lmdbcheck import Damaged
 from driftbus.stream.join.lmdbstore import LmdbBlobs
 from driftbus.stream.join.machine import OutcomeMachine
 from driftbus.stream.join.outcomeplan import OutcomePlan
-from driftbus.stream.transport.properties import is_transient, means_nothing_without_a_group
-from driftbus.stream.transport.rights import refusal
+from driftbus.stream.join.places import Rebuild
+from driftbus.stream.worker.lookup import Lookup
 from driftbus.stream.worker.sourcestate import Start
 from driftbus.stream.worker.storefolder import StoreFolder
 
 LOG = logging.getLogger(__name__)
-
-_ANSWER_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,84 +42,11 @@ class Begun:
     rebuilding: bool
 
 
-class Lookup:
-    """Answers about offsets, over a consumer of its own that joins no group. Blocks: use a thread.
-
-    Raises:
-        Unavailable: (all methods) the brokers don't answer.
-        KafkaException: (all methods) they refuse.
-    """
-
-    def __init__(self, kafka: KafkaConfig) -> None:
-        properties: dict[str, Any] = {
-            "group.id": "driftbus-lookup",  # required, but no group is joined and nothing is committed
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 50,
-            **kafka.librdkafka(),
-        }
-        self._consumer = Consumer(properties, logger=logging.getLogger("librdkafka"))
-
-    def close(self) -> None:
-        """Leave the brokers."""
-        self._consumer.close()
-
-    def bounds(self, tp: TP) -> tuple[int, int]:
-        """First offset that is still in the log, and the offset of the next record to come."""
-        try:
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(*tp), timeout=_ANSWER_S)
-        except KafkaException as error:
-            raise _unavailable(tp, error) from error
-        return int(low), int(high)
-
-    def offset_at(self, tp: TP, time_ms: int) -> int:
-        """Offset of the first record whose Kafka timestamp is at least this; the log's end if there is none."""
-        low, high = self.bounds(tp)
-        if time_ms < 0:
-            return low
-        try:
-            asked = [TopicPartition(tp.topic, tp.partition, time_ms)]
-            found = self._consumer.offsets_for_times(asked, timeout=_ANSWER_S)[0].offset
-        except KafkaException as error:
-            raise _unavailable(tp, error) from error
-        return high if found < 0 else int(found)
-
-    def time_near(self, tp: TP, offset: int) -> int:
-        """Kafka timestamp of the first record at or after an offset, else of the last before it; -1 for none."""
-        low, high = self.bounds(tp)
-        first = self._first_time(tp, max(low, offset), high)
-        step = 1
-        while first < 0 and low < offset:  # before the end there may be nothing but marks of transactions
-            offset = max(low, min(offset, high) - step)
-            first, step = self._first_time(tp, offset, high, last=True), 2 * step
-        return first
-
-    def _first_time(self, tp: TP, offset: int, high: int, *, last: bool = False) -> int:
-        found = -1
-        if offset >= high:
-            return found
-        self._consumer.assign([TopicPartition(tp.topic, tp.partition, offset)])
-        deadline = time.monotonic() + _ANSWER_S
-        try:
-            while time.monotonic() < deadline:
-                for message in self._consumer.consume(500, 0.1):
-                    error = message.error()
-                    if error is None:
-                        found = int(message.timestamp()[1])
-                        if not last:
-                            return found
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        return found
-                    elif not is_transient(error) and not means_nothing_without_a_group(error):
-                        raise refusal(error, "READ", tp.topic)
-        finally:
-            self._consumer.unassign()
-        raise Unavailable(f"{tp.topic}[{tp.partition}]: the brokers have not answered for {_ANSWER_S:g} s")
-
-
 def begin(kafka: KafkaConfig, root: Path, plan: OutcomePlan, starts: Iterable[tuple[int, Start]]) -> dict[int, Begun]:
     """Take up the joins of some partitions of a label topic. Blocks: use a thread.
+
+    What is stored and can't be used is made again: damaged, of another partition, behind the beginning of a
+    log or ahead of its end.
 
     Args:
         kafka: how to connect.
@@ -131,66 +56,146 @@ def begin(kafka: KafkaConfig, root: Path, plan: OutcomePlan, starts: Iterable[tu
 
     Raises:
         ConfigError: the folder can't be used.
-        StateError: what is stored can't be read.
+        StateError: nothing is stored, and the logs no longer have what it would be made of.
         Unavailable: the brokers don't answer.
     """
     lookup = Lookup(kafka)
+    begun: dict[int, Begun] = {}
     try:
-        return {partition: _begin(lookup, root, plan, partition, start) for partition, start in starts}
+        for partition, start in starts:
+            begun[partition] = _Beginning(lookup, root, plan, partition, start).begin()
+    except BaseException:
+        for one in begun.values():
+            one.machine.close()
+            one.folder.release()
+        raise
     finally:
         lookup.close()
+    return begun
 
 
-def _begin(lookup: Lookup, root: Path, plan: OutcomePlan, partition: int, start: Start) -> Begun:
-    labels = TP(plan.topic, partition)
-    folder = StoreFolder.take(root / plan.topic / str(partition), f"{plan.epoch}-{start.base}")
-    machine = _machine(folder, plan, partition, start)
-    if machine.position < lookup.bounds(labels)[0] and not machine.fresh:
-        LOG.warning("%s[%d]: what is stored is older than the log: it is made again", *labels)
-        machine.close()
-        folder.wipe()
-        machine = _machine(folder, plan, partition, start)
-    rebuilding = machine.fresh and start.position > 0
-    if rebuilding:
-        first_ms = lookup.time_near(labels, start.position)
+class _Beginning:
+    def __init__(self, lookup: Lookup, root: Path, plan: OutcomePlan, partition: int, start: Start) -> None:
+        self._lookup, self._plan, self._partition, self._start = lookup, plan, partition, start
+        self._labels = TP(plan.topic, partition)
+        self._folder = StoreFolder.take(root / plan.topic / str(partition), f"{plan.epoch}-{start.base}")
+
+    def begin(self) -> Begun:
+        try:
+            return self._begin()
+        except BaseException:
+            self._folder.release()
+            raise
+
+    def _begin(self) -> Begun:
+        machine = self._stored()
+        rebuilding = machine.fresh and self._start.position > 0
+        try:
+            if rebuilding:
+                self._rebuild(machine)
+            found = {}
+            for topic in self._plan.predictions:
+                low, high = self._lookup.bounds(TP(topic, self._partition))
+                found[topic] = (max(low, machine.prediction_position(topic)), high)
+        except BaseException:
+            machine.close()
+            raise
+        return Begun(machine, self._folder, found, rebuilding and bool(found))
+
+    def _stored(self) -> OutcomeMachine:
+        """The join where its store stands; a new one when the store can't be used."""
+        try:
+            machine = self._machine()
+        except Damaged as damage:
+            return self._anew(f"what is stored is damaged ({damage})")
+        if why := self._foreign(machine):
+            machine.close()
+            return self._anew(why)
+        return machine
+
+    def _anew(self, why: str) -> OutcomeMachine:
+        LOG.warning("%s[%d]: %s: it is made again", *self._labels, why)
+        self._folder.wipe()
+        return self._machine()
+
+    def _machine(self) -> OutcomeMachine:
+        blobs = LmdbBlobs(self._folder.path / "data")
+        try:
+            return OutcomeMachine(
+                self._plan, self._partition, blobs, base=self._start.base, position=self._start.position
+            )
+        except StateError as error:
+            blobs.close()
+            raise Damaged(str(error)) from error
+
+    def _foreign(self, machine: OutcomeMachine) -> str:
+        """Why a join can't go on from what is stored, "" when it can."""
+        if machine.fresh:
+            return ""
+        positions = {self._labels: machine.position}
+        positions |= {TP(t, self._partition): machine.prediction_position(t) for t in self._plan.predictions}
+        for tp, position in positions.items():
+            low, high = self._lookup.bounds(tp)
+            # nothing of this topic is stored at 0: what there is, is read
+            if position < low and (position or tp == self._labels):
+                return f"what is stored ends before {tp.topic}[{tp.partition}] begins"
+            if position > high:
+                return f"what is stored ends behind the end of {tp.topic}[{tp.partition}]"
+        return ""
+
+    def _rebuild(self, machine: OutcomeMachine) -> None:
+        """Read both logs again, from where labels may still look back to."""
+        lookup, partition = self._lookup, self._partition
+        first_ms = lookup.time_near(self._labels, self._start.position)
         wanted = machine.rebuild(first_ms)
+        gaps = self._gaps(wanted, first_ms)
+        if gaps and self._start.position > self._start.base:
+            raise StateError(
+                f"{self._labels.topic}[{partition}]: nothing is stored of the predictions that labels wait for, and "
+                f"{' and '.join(gaps)}: what was counted so far can't be gone on with. Write join: {{since: "
+                f"{format_instant(self._complete_from())}}} for this monitor, or a shorter horizon; "
+                "docs/labels-on-kafka.md#a-log-that-is-too-short says what that does"
+            )
+        for gap in gaps:
+            LOG.warning(
+                "%s[%d]: %s: labels of what was deleted become orphans. Retain both topics for 9/8 of join.horizon, or "
+                "write a shorter one",
+                *self._labels, gap,
+            )  # fmt: skip
         offsets = {t: lookup.offset_at(TP(t, partition), ms) for t, ms in wanted.predictions_ms.items()}
-        machine.begin(lookup.offset_at(labels, wanted.labels_ms), offsets, first_ms)
-        for topic in offsets:
-            first_offset, _ = lookup.bounds(TP(topic, partition))
-            missing_ms = wanted.missing_ms(topic, first_offset, lookup.time_near(TP(topic, partition), first_offset))
-            if missing_ms:
-                LOG.warning(
-                    "%s[%d]: the log begins %.0f s later than labels may look back: labels of what was deleted become "
-                    "orphans. Retain predictions for 9/8 of join.horizon",
-                    topic, partition, missing_ms / 1000,
-                )  # fmt: skip
+        machine.begin(lookup.offset_at(self._labels, wanted.labels_ms), offsets, first_ms)
         LOG.info(
             "%s[%d]: nothing is stored of the predictions that labels wait for: read again from offset %s on, labels "
             "from offset %d",
-            *labels, ", ".join(map(str, offsets.values())), machine.position,
+            *self._labels, ", ".join(map(str, offsets.values())), machine.position,
         )  # fmt: skip
-    found = {}
-    for topic in plan.predictions:
-        low, high = lookup.bounds(TP(topic, partition))
-        position = machine.prediction_position(topic)
-        if 0 < position < low:
-            LOG.warning(
-                "%s[%d]: predictions from offset %d to %d were deleted before they were read: labels of theirs "
-                "become orphans; the topic's retention is shorter than the outage",
-                topic, partition, position, low,
-            )  # fmt: skip
-        found[topic] = (max(low, position), high)
-    return Begun(machine, folder, found, rebuilding and bool(found))
 
+    def _gaps(self, wanted: Rebuild, first_ms: int) -> list[str]:
+        """What the logs no longer have of what is wanted."""
+        found = []
+        asked = {TP(topic, self._partition): ms for topic, ms in wanted.predictions_ms.items()}
+        for tp, ms in ({self._labels: wanted.labels_ms} | asked).items():
+            low, _ = self._lookup.bounds(tp)
+            begins = self._lookup.time_near(tp, low)
+            missing = wanted.missing_ms(ms, low, begins)
+            if missing is None or (first_ms < 0 and low > 0):
+                found.append(f"all records of {tp.topic} were deleted")
+            elif missing:
+                found.append(
+                    f"{tp.topic} begins {missing / 1000:.0f} s later than is needed: at offset {low}, "
+                    f"{format_instant(begins)}"
+                )
+        return found
 
-def _machine(folder: StoreFolder, plan: OutcomePlan, partition: int, start: Start) -> OutcomeMachine:
-    blobs = LmdbBlobs(folder.path / "data")
-    return OutcomeMachine(plan, partition, blobs, base=start.base, position=start.position)
-
-
-def _unavailable(tp: TP, error: KafkaException) -> Exception:
-    answer = cast(KafkaError, error.args[0])
-    if is_transient(answer):
-        return Unavailable(f"{tp.topic}[{tp.partition}]: {answer.str()}")
-    return refusal(answer, "DESCRIBE", tp.topic)
+    def _complete_from(self) -> int:
+        """Since when, in Kafka timestamps, no partition lacks anything, in milliseconds."""
+        wait = max(join.wait_ms for join in self._plan.joins)
+        since = 0
+        for topic in [self._plan.topic, *self._plan.predictions]:
+            for partition in range(self._plan.partitions):
+                low, _ = self._lookup.bounds(TP(topic, partition))
+                if low:
+                    begins = self._lookup.time_near(TP(topic, partition), low)
+                    begins = begins if begins >= 0 else time.time_ns() // 1_000_000
+                    since = max(since, begins + (wait if topic == self._plan.topic else 0))
+        return since

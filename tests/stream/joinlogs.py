@@ -63,6 +63,7 @@ class Rules:
     log_time: bool = True
     sample: float = 1.0
     shards: int = 1
+    since: int | None = None
 
 
 @cache
@@ -82,6 +83,7 @@ def plans_of(rules: Rules, **monitor: Any) -> Plans:
                     "segments": ["c"],
                     "join": {
                         "horizon": rules.horizon, "wait": rules.wait, "grace": rules.grace, "sample": rules.sample,
+                        "since": rules.since,
                         "pane": "log" if rules.log_time else "event",
                     },
                     "performance": {"cohort": rules.cohort},
@@ -185,7 +187,7 @@ def derive(plan: OutcomePlan, plog: list[Prediction], llog: list[Label], number:
         for c, p in zip(clocks, plog, strict=True):
             if p.good and p.et >= 0 and p.id == label.id and c <= clock + join.wait_ms:
                 first.setdefault(c // length, p)
-        segment = max((s for s in first if s >= clock // length - SEGMENTS), default=None)
+        segment = max((s for s in first if s >= max(clock // length - SEGMENTS, join.since)), default=None)
         if segment is None:
             group = ("", "", -1)
             found.append(Counted(label.off, tick, {(*group, shape.orphan): 1}, (group,)))

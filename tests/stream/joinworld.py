@@ -239,7 +239,7 @@ class JoinWorld:
             self.note("evicted", dropped > 0)
             for label, c in zip(self.schedule.labels, self.lclocks, strict=True):
                 if label.off >= machine._done and silent_ms >= 0:
-                    self.contradicted |= c // joiner.plan.segment_ms - SEGMENTS < joiner.low
+                    self.contradicted |= joiner.first_segment(c) < joiner.low
             return dropped
 
         joiner.claim, joiner.forget = claimed, forgotten  # type: ignore[method-assign]
@@ -323,6 +323,7 @@ def random_schedule(seed: int, faults: frozenset[str] | None = None, mode: str |
         log_time=r.random() < 0.7,
         sample=r.choice([1.0, 1.0, 1.0, 0.5]),
         shards=r.randint(1, 2),
+        since=random.Random(seed).choice([None, None, None, 20, 45]),
     )
     predictions, labels = random_logs(r, mode)
     if r.random() < 0.3:  # labels come when the horizon of some predictions ends

@@ -241,9 +241,17 @@ def test_what_is_left_of_a_log_is_compared_with_what_a_rebuild_needs() -> None:
     assert machine.fresh
     wanted = machine.rebuild(205)
     assert (wanted.predictions_ms, wanted.labels_ms) == ({PREDICTIONS: 120}, 115)
-    assert wanted.missing_ms(PREDICTIONS, 0, 190) == 0  # the log's beginning: nothing was deleted
-    assert wanted.missing_ms(PREDICTIONS, 40, 100) == 0
-    assert wanted.missing_ms(PREDICTIONS, 40, 190) == 70
+    assert wanted.missing_ms(120, 0, 190) == 0  # the log's beginning: nothing was deleted
+    assert wanted.missing_ms(120, 40, 100) == 0
+    assert wanted.missing_ms(120, 40, 190) == 70
+    assert wanted.missing_ms(120, 40, -1) is None  # nothing is left to tell
+
+
+def test_a_rebuild_asks_for_nothing_from_before_its_own_beginning() -> None:
+    plan = plans_of(Rules(horizon=80, wait=5, since=151)).outcomes[LABELS]
+    wanted = OutcomeMachine(plan, 0, MemoryBlobs(), base=0, position=7).rebuild(205)
+    assert (wanted.predictions_ms, wanted.labels_ms) == ({PREDICTIONS: 160}, 155)
+    assert plan.epoch != plans_of(Rules(horizon=80, wait=5)).outcomes[LABELS].epoch
 
 
 def test_sampled_ids_are_the_same_on_both_sides() -> None:
