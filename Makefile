@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 # Kernels are compiled here, with a word about it, rather than at the first start of something.
 COMPILE := echo "compiling kernels, once" >&2; $(BIN)/python -m driftbus.stream.worker.warmup
 
-.PHONY: help install demo test lint format pictures bench bench-detection locks dist clean
+.PHONY: help install demo test lint format pictures bench bench-detection soak locks dist clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -44,6 +44,9 @@ bench: $(DEV_STAMP) ## the figures of docs/benchmarks.md, as a table
 
 bench-detection: $(DEV_STAMP) ## who finds which drift when, beside other projects; DATA=FOLDER adds real sets
 	@$(BIN)/python -m benchmarks.detection $(if $(DATA),--data $(DATA)) $(ARGS)
+
+soak: $(DEV_STAMP) ## a month of event time in an hour: does anything grow in a worker
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --custom-compile-command 'make locks' pyproject.toml --group build

@@ -28,6 +28,8 @@ LOG = logging.getLogger(__name__)
 POLL_RECORDS = 5_000
 _POLL_S = 0.1
 _FULL_S = 0.01
+IDLE_S = 30.0
+"""A reader that has had nothing to read for so long leaves the brokers: its threads, sockets and buffers go."""
 
 
 class Listener(Protocol):
@@ -118,13 +120,17 @@ class PredictionReader(threading.Thread):
     # The thread.
 
     def run(self) -> None:
-        consumer = Consumer(self._properties, logger=logging.getLogger("librdkafka"))
+        consumer: Consumer | None = None
         try:
             while not self._stopping:
                 while self._commands:
+                    if consumer is None:
+                        consumer = Consumer(self._properties, logger=logging.getLogger("librdkafka"))
                     self._commands.popleft()(consumer)
-                if not self._numbers:
-                    self._wake.wait()
+                if not self._numbers or consumer is None:
+                    if not self._wake.wait(IDLE_S) and consumer is not None:
+                        consumer.close()
+                        consumer = None
                     self._wake.clear()
                 elif self._is_full():
                     self._wake.wait(_FULL_S)
@@ -134,7 +140,8 @@ class PredictionReader(threading.Thread):
         except BaseException as error:  # noqa: BLE001 - handed to the event loop
             self._tell(self._on_failure, error)
         finally:
-            consumer.close()
+            if consumer is not None:
+                consumer.close()
 
     def _hand_over(self, messages: list[Message]) -> None:
         # ends come behind the records of the same poll that they follow
