@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Producer
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourceType
 
 from benchmarks.soak.world import EVENT, HORIZON_DAYS, LABEL, SOURCES, WAIT_MS, Record, reference
 from driftbus.schemas.config import Config
