@@ -20,7 +20,7 @@ from driftbus.schemas.events import DeadLetter
 from driftbus.schemas.jsonlines import iso_utc
 from driftbus.stream.cli._options import config_option, configured
 from driftbus.stream.transport.admin import Admin, topic_partitions
-from driftbus.stream.transport.rights import missing_right
+from driftbus.stream.transport.rights import missing_right, writing
 from driftbus.stream.worker.deadletter import read_dead_letter
 from driftbus.stream.worker.readback import read_to_end
 from driftbus.stream.worker.topics import admin_client, partition_counts
@@ -185,22 +185,25 @@ def _send(config: Config, chosen: list[Stored], now: bool) -> None:
 
     settings = {"enable.idempotence": True, "message.max.bytes": 16 << 20, "delivery.timeout.ms": 30_000}
     producer = Producer(settings | config.kafka.librdkafka(), logger=logging.getLogger("librdkafka"))
-    for stored in chosen:
-        letter = stored.letter
-        if letter.partition >= counts.get(letter.topic, 0):
-            raise ConfigError(f"{letter.topic} has no partition {letter.partition} any more; {acknowledged} were sent")
-        arguments: dict[str, Any] = {"partition": letter.partition, "on_delivery": delivered}
-        if not now and letter.timestamp_ms >= 0:
-            arguments["timestamp"] = letter.timestamp_ms
-        headers: list[tuple[str, str | bytes | None]] = [h for h in letter.headers if not h[0].startswith(_OURS)]
-        while True:
-            try:
-                producer.produce(letter.topic, letter.value, letter.key, headers=headers, **arguments)
-                break
-            except BufferError:
-                producer.poll(0.1)
-        producer.poll(0)
-    producer.flush(_PATIENCE_S + 1.0)
+    with writing(chosen[0].letter.topic):
+        for stored in chosen:
+            letter = stored.letter
+            if letter.partition >= counts.get(letter.topic, 0):
+                raise ConfigError(
+                    f"{letter.topic} has no partition {letter.partition} any more; {acknowledged} were sent"
+                )
+            arguments: dict[str, Any] = {"partition": letter.partition, "on_delivery": delivered}
+            if not now and letter.timestamp_ms >= 0:
+                arguments["timestamp"] = letter.timestamp_ms
+            headers: list[tuple[str, str | bytes | None]] = [h for h in letter.headers if not h[0].startswith(_OURS)]
+            while True:
+                try:
+                    producer.produce(letter.topic, letter.value, letter.key, headers=headers, **arguments)
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+            producer.poll(0)
+        producer.flush(_PATIENCE_S + 1.0)
     if acknowledged < len(chosen):
         missing = missing_right(refused[0], "WRITE", chosen[0].letter.topic) if refused else None
         if missing is not None:

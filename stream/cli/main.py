@@ -31,6 +31,7 @@ _ORDER = (
     "gate",
     "init",
     "check",
+    "doctor",
     "profile",
     "topics",
     "run",

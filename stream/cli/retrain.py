@@ -16,8 +16,8 @@ from driftbus.schemas.errors import ConfigError, Unavailable
 from driftbus.schemas.events import ManualRetrain
 from driftbus.stream.cli._options import config_option, configured
 from driftbus.stream.fingerprint import shard_of
-from driftbus.stream.transport.rights import missing_right
-from driftbus.stream.worker.topics import admin_client, require_topics
+from driftbus.stream.transport.admin import Admin, topic_partitions
+from driftbus.stream.transport.rights import missing_right, writing
 
 _PATIENCE_S = 30.0
 
@@ -47,9 +47,15 @@ def command(monitor: str, reason: str, done: bool, dry_run: bool, by: str, confi
         close = difflib.get_close_matches(monitor, config.monitors, n=1)
         fix = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(config.monitors)}"
         raise ConfigError(f"there is no monitor {monitor!r} in {config_path}", fix=fix)
-    require_topics(admin_client(config.kafka), config)
+    topic, partitions = config.topics.summaries, config.topics.summaries_partitions
+    if (found := topic_partitions(Admin(config.kafka), topic)) != partitions:
+        raise ConfigError(
+            f"topic {topic} has {found} partitions instead of {partitions}",
+            key="topics.summaries_partitions",
+            fix="`driftbus topics` says what is wrong with all of them",
+        )
     request = ManualRetrain(monitor, reason, by, time.time_ns() // 1_000_000, "done" if done else "trigger", dry_run)
-    topic, shard = config.topics.summaries, shard_of(monitor, config.topics.summaries_partitions)
+    shard = shard_of(monitor, partitions)
     place = _produce(config.kafka.librdkafka(), topic, shard, monitor.encode(), encode_message(request))
     if done:
         click.echo(f"said that the retrain of {monitor} is done ({place})")
@@ -70,8 +76,9 @@ def _produce(properties: dict[str, Any], topic: str, partition: int, key: bytes,
 
     settings = {"enable.idempotence": True, "delivery.timeout.ms": int(_PATIENCE_S * 1000)}
     producer = Producer(settings | properties, logger=logging.getLogger("librdkafka"))
-    producer.produce(topic, value, key, partition=partition, on_delivery=delivered)
-    producer.flush(_PATIENCE_S + 1.0)
+    with writing(topic):
+        producer.produce(topic, value, key, partition=partition, on_delivery=delivered)
+        producer.flush(_PATIENCE_S + 1.0)
     if refused and (missing := missing_right(refused[0], "WRITE", topic)) is not None:
         raise missing
     if not said:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from confluent_kafka import KafkaError, KafkaException
 
 from driftbus.schemas.errors import ConfigError
@@ -27,8 +30,8 @@ def missing_right(error: KafkaError, operation: str, topic: str = "", group: str
     kind = _KINDS.get(error.code())
     if kind is None:
         return None
-    if kind == "cluster" and operation != "CREATE":
-        operation = "IDEMPOTENT_WRITE"
+    if kind == "cluster" and operation == "WRITE":  # whoever may write to a topic may do so as an idempotent producer
+        return ConfigError(f"this login may not WRITE {f'topic {topic}' if topic else 'any topic'}", fix=RIGHTS)
     on = {"topic": f"topic {topic}", "group": f"group {group}"}.get(kind, f"the {kind}")
     return ConfigError(f"this login may not {operation} {on}: {error.str()}", fix=RIGHTS)
 
@@ -36,3 +39,22 @@ def missing_right(error: KafkaError, operation: str, topic: str = "", group: str
 def refusal(error: KafkaError, operation: str, topic: str = "", group: str = "") -> Exception:
     """What to raise for an error that does not pass by itself: the missing right, or the error as it is."""
     return missing_right(error, operation, topic, group) or KafkaException(error)
+
+
+@contextmanager
+def writing(topic: str) -> Iterator[None]:
+    """Around the calls of a producer, which raise when it can't go on.
+
+    Raises:
+        ConfigError: the login may write to no topic at all: an idempotent producer is refused before its first record.
+        KafkaException: another reason.
+    """
+    try:
+        yield
+    except SystemError as error:  # the client raises a fatal error out of another callback
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, KafkaException):
+            raise refusal(cause.args[0], "WRITE", topic) from error
+        raise
+    except KafkaException as error:
+        raise refusal(error.args[0], "WRITE", topic) from error

@@ -15,7 +15,7 @@ from driftbus.schemas.codec import pack_profile, unpack_profile
 from driftbus.schemas.config import Config, KafkaConfig
 from driftbus.schemas.errors import ConfigError, DecodeError, StateError, Unavailable
 from driftbus.stream.files.training import load_profile
-from driftbus.stream.transport.rights import missing_right
+from driftbus.stream.transport.rights import missing_right, writing
 from driftbus.stream.worker.readback import read_to_end
 
 Key = tuple[str, str]
@@ -135,7 +135,8 @@ def publish_profile(kafka: KafkaConfig, topic: str, profile: Profile) -> None:
         key_of(profile),
         on_delivery=lambda error, _: refused.append(error) if error is not None else None,
     )
-    left = producer.flush(_PATIENCE_S + 1.0)
+    with writing(topic):
+        left = producer.flush(_PATIENCE_S + 1.0)
     if refused and (missing := missing_right(refused[0], "WRITE", topic)) is not None:
         raise missing
     if refused or left:

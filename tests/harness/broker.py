@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,6 +91,10 @@ class Broker(Kafka):
         """Stop and forget the data."""
         self._admin = None
         self._server.close()
+
+    def script(self, main_class: str) -> str:
+        """A shell script that runs one of Kafka's own programs, as kafka-topics.sh does."""
+        return f'#!/bin/sh\nexec {shlex.join(map(str, kafka_program(main_class)))} "$@"\n'
 
     def tool(self, main_class: str, *arguments: str) -> str:
         """Output of one of Kafka's own programs, such as org.apache.kafka.tools.TopicCommand."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from harness.broker import Broker
 from harness.process import free_ports
@@ -61,6 +65,26 @@ class SecureBroker(Broker):
             "username": USER,
             "ca": str(self.ca),
         }
+
+    def allow(self, rights: Iterable[tuple[str, str, str]]) -> None:
+        """Give the user rights: ("topic" or "group", its name, the operation as Kafka spells it, in capitals)."""
+        bindings = [
+            AclBinding(
+                ResourceType[resource.upper()], name, ResourcePatternType.LITERAL, f"User:{USER}", "*",
+                AclOperation[operation], AclPermissionType.ALLOW,
+            )
+            for resource, name, operation in rights
+        ]  # fmt: skip
+        for future in self.admin.create_acls(bindings).values():
+            future.result(15)
+
+    def forbid(self, name: str | None = None) -> None:
+        """Take rights away again: on all resources of a name, or on everything."""
+        what: list[Any] = [ResourceType.ANY, name, ResourcePatternType.ANY]  # None stands for any
+        whose: list[Any] = [None, None, AclOperation.ANY, AclPermissionType.ANY]
+        every = AclBindingFilter(*what, *whose)
+        for future in self.admin.delete_acls([every]).values():
+            future.result(15)
 
 
 def _certificates(folder: Path) -> None:

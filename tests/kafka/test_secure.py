@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 
+from driftbus.stream.doctor.rights import run_rights
 from harness.missing import running
-from harness.secure import PASSWORD, USER, SecureBroker
+from harness.secure import PASSWORD, SecureBroker
 
 from .scenario import Scenario, rows
 
@@ -20,27 +20,6 @@ pytestmark = pytest.mark.kafka
 def secure_kafka() -> Iterator[SecureBroker]:
     with running(SecureBroker) as broker:
         yield broker
-
-
-def allow(broker: SecureBroker, scenario: Scenario) -> None:
-    """What a worker needs: its group, reading the source, reading and writing its own topics."""
-    rights = [
-        (ResourceType.GROUP, scenario.config.app, AclOperation.READ),
-        *((ResourceType.TOPIC, scenario.source, op) for op in (AclOperation.READ, AclOperation.DESCRIBE)),
-        *(
-            (ResourceType.TOPIC, name, op)
-            for name in scenario.config.topics.model_dump().values()
-            if isinstance(name, str)
-            for op in (AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS)
-        ),
-        (ResourceType.BROKER, "kafka-cluster", AclOperation.IDEMPOTENT_WRITE),
-    ]
-    bindings = [
-        AclBinding(kind, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation, AclPermissionType.ALLOW)
-        for kind, name, operation in rights
-    ]
-    for future in broker.admin.create_acls(bindings).values():
-        future.result(15)
 
 
 def test_tls_scram_and_acls(secure_kafka: SecureBroker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +38,7 @@ def test_tls_scram_and_acls(secure_kafka: SecureBroker, monkeypatch: pytest.Monk
         assert "a-wrong-one" not in wrong.child.log.read_text()
         scenario.workers.clear()
 
-        allow(secure_kafka, scenario)
+        secure_kafka.allow(right.what for right in run_rights(scenario.config))
         monkeypatch.setitem(os.environ, "DRIFTBUS_KAFKA_PASSWORD", PASSWORD)
         worker = scenario.start()
         worker.wait_ready()
