@@ -88,7 +88,7 @@ def produced(scenario: Scenario) -> bool:
 
 def lacking(rights: list[Right], left_out: Right) -> list[tuple[str, str, str]]:
     """All but one; what may be written or read can still be seen, so that it is the operation that fails."""
-    kept = [right.what for right in rights if right is not left_out]
+    kept: list[tuple[str, str, str]] = [right.what for right in rights if right is not left_out]
     if left_out.resource == "topic" and left_out.operation in ("READ", "WRITE"):
         kept.append(("topic", left_out.name, "DESCRIBE"))
     return kept
@@ -155,7 +155,7 @@ def _on_path(broker: SecureBroker, home: Path) -> Path:
     return folder
 
 
-@pytest.mark.skipif(not LONG, reason="DRIFTBUS_LONG=1 tries a worker without each of its rights")
+@pytest.mark.skipif(not LONG, reason="DRIFTBUS_LONG=1 starts a worker without each of its rights")
 @pytest.mark.timeout(1_200)
 def test_a_worker_needs_each_of_its_rights(broker: SecureBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRIFTBUS_KAFKA_PASSWORD", PASSWORD)
