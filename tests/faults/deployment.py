@@ -153,7 +153,11 @@ class Deployment:
             },
             "segments": ["country"],
             "detection": {"events_per_second": 50},
-            "retrain": {"any": [{"drift": {"columns": 2, "severity": "moderate"}}], "cooldown": "30s"},
+            "retrain": {
+                "any": [{"drift": {"columns": 2, "severity": "moderate"}}],
+                "cooldown": "20s",
+                "pending": "never",
+            },
         }
         if self.shape.labels:
             monitor["labels"] = {

@@ -43,6 +43,7 @@ LABEL: dict[str, Any] = {
 _SCORED, _OUTCOME = fastavro.parse_schema(PREDICTION), fastavro.parse_schema(LABEL)
 
 HORIZON_MS, WAIT_MS = 60_000, 5_000
+_PHASE = 1_500
 _CLOSING_MS = (1_000_000, 1_020_000, 1_040_000)
 
 
@@ -89,7 +90,7 @@ class Load:
     def records(self) -> list[Sent]:
         """Everything in the order in which it is sent; the last ones lie far ahead and close every range."""
         rng = np.random.default_rng(self.seed)
-        rows = _rows(self.rows, rng, drift_at=self.rows // 2)
+        rows = _rows(self.rows, rng, _PHASE)
         clocks = START_MS + STEP_MS * np.arange(self.rows)
         late = rng.random(self.rows) < self.late
         back = rng.integers(0, 20_000, self.rows)
@@ -156,7 +157,7 @@ class Load:
 
 def reference() -> list[Profile]:
     """What the stream and its labels look like before they drift."""
-    rows = _rows(4_000, np.random.default_rng(1), drift_at=4_000)
+    rows = _rows(4_000, np.random.default_rng(1), phase=0)
     countries = [row["country"] for row in rows]
     columns: dict[str, NumericData | CategoryData] = {
         "income": NumericData(np.array([row["income"] for row in rows])),
@@ -169,12 +170,25 @@ def reference() -> list[Profile]:
     return [predictions, build_profile(MONITOR, "labels", {"defaulted": said})]
 
 
-def _rows(count: int, rng: np.random.Generator, drift_at: int) -> list[dict[str, Any]]:
-    """Scored applications; from row `drift_at` on incomes are higher and country is often missing."""
+def _rows(count: int, rng: np.random.Generator, phase: int) -> list[dict[str, Any]]:
+    """Scored applications; every `phase` rows something else of them has changed, or nothing has; 0: nothing ever."""
     income, age = rng.lognormal(10, 0.5, count), rng.integers(18, 80, count)
-    income[drift_at:] *= 1.6
     country = rng.choice(["PT", "ES", "FR"], count, p=[0.5, 0.3, 0.2])
-    missing = rng.random(count) < np.where(np.arange(count) >= drift_at, 0.3, 0.01)
+    missing = rng.random(count) < 0.01
+    for begin in range(phase, count, phase) if phase else ():
+        now = slice(begin, begin + phase)
+        match int(rng.integers(5)):
+            case 0:
+                income[now] *= 1.8
+            case 1:
+                missing[now] = rng.random(missing[now].size) < 0.4
+            case 2:
+                age[now] //= 2
+            case 3:
+                country[now] = rng.choice(["PT", "ES", "FR"], country[now].size, p=[0.1, 0.3, 0.6])
+                income[now] *= 0.6
+            case _:
+                pass
     score = rng.beta(2, 5, count)
     return [
         {
