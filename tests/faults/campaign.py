@@ -20,7 +20,14 @@ from faults.deployment import BROKER_SETTINGS
 from faults.nemesis import carry_out, schedule
 from harness.broker import Broker
 from harness.nursery import Nursery
-from harness.proxied import ProxiedBroker
+
+SURROUNDINGS = frozenset({"broker"})
+"""What every schedule's surroundings have, which faults may need."""
+
+
+def make_broker() -> Broker:
+    """A broker that may be harmed."""
+    return Broker(BROKER_SETTINGS)
 
 
 class _Job:
@@ -37,7 +44,7 @@ def run_seed(seed: int, options: dict[str, Any]) -> dict[str, Any]:
     try:
         if _Job.kafka is None:
             _Job.nursery = Nursery()
-            _Job.kafka = ProxiedBroker(BROKER_SETTINGS)
+            _Job.kafka = make_broker()
             _Job.kafka.start()
         on, result = carry_out(plan, _Job.kafka, _Job.nursery)
         told |= {"ok": not result.error, "events": result.events, "records": result.records,

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from driftbus.schemas.config import Config
+from driftbus.schemas.events import Published
+from driftbus.schemas.jsonlines import event_json
 from driftbus.stream.replay.topicreplay import prepare
 from driftbus.stream.worker.profiles import publish_profile
 from driftbus.stream.worker.topics import create_topics
-from faults.checker import History, history_of, line_of
+from faults.checker import Raw, history_of, published_as, raws_of
 from faults.load import HORIZON_MS, LABEL, MONITOR, PREDICTION, WAIT_MS, Sender, Sent, reference
 from harness.broker import Broker
 from harness.nursery import Nursery, Process
@@ -137,7 +139,9 @@ class Deployment:
         self.broker_down = self.broker_frozen = False
         self.wanted = self.shape.workers
         self.sender: Sender | None = None
-        self._replayed: dict[str, str] | None = None
+        self.records: dict[str, Raw] = {}
+        """What must be published, to the last byte, by id; empty if only the values are known."""
+        self._replayed: dict[str, dict[str, Any]] | None = None
         self.sent: list[Sent] = []
 
     def document(self) -> dict[str, Any]:
@@ -295,20 +299,36 @@ class Deployment:
                           for p in range(self.shape.partitions)]  # fmt: skip
                 assert stand == wanted, f"{topic} has {stand} records, {wanted} were sent"
 
-    def replayed(self) -> dict[str, str]:
-        """By id, what `driftbus replay` makes of the source topics as they stand, each event as a line of JSON."""
+    def replayed(self, by_command: bool = False) -> dict[str, dict[str, Any]]:
+        """By id, what `driftbus replay` makes of the source topics as they stand, as JSON values; computed once.
+
+        Args:
+            by_command: run the command, not its functions in this process.
+        """
         if self._replayed is None:
-            found: dict[str, str] = {}
-            prepare(self.config, "", None, None).run(
-                lambda event: found.update({event.id: line_of(event)}), lambda count: None
-            )
-            self._replayed = found
+            found = self._command_replays() if by_command else self._replays()
+            self._replayed = {event["id"]: event for event in found}
         return self._replayed
 
-    def history(self) -> History:
+    def _replays(self) -> list[dict[str, Any]]:
+        found: list[Published] = []
+        prepare(self.config, "", None, None).run(found.append, lambda count: None)
+        if not self.config.registry.url:
+            self.records = {event.id: published_as(event, self.config) for event in found}
+        return [event_json(event) for event in found]
+
+    def _command_replays(self) -> list[dict[str, Any]]:
+        path, out = self.home / "replay.yaml", self.home / "replay.jsonl"
+        path.write_text(json.dumps(self.document()))
+        command: list[str | Path] = [sys.executable, "-m", "driftbus", "replay", "-c", path, "--out", out]
+        done = Child(command, self.home / "replay.log")
+        assert done.wait(120) == 0, done.tail()
+        return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+
+    def raws(self) -> list[Raw]:
         """What stands on the topics of results."""
         topics = self.config.topics
-        return history_of(self.kafka, [topics.drift, topics.incidents, topics.performance, topics.retrain])
+        return raws_of(self.kafka, [topics.drift, topics.incidents, topics.performance, topics.retrain])
 
     def contradictions(self) -> float:
         """What running workers count of content that came after a pane was sealed; 0 as long as live is the log."""
@@ -330,7 +350,7 @@ class Deployment:
         def done() -> bool:
             self.tend()
             assert not self.problems, self.problems[0]
-            return wanted <= self.history().lines.keys()
+            return wanted <= history_of(self.raws()).events.keys()
 
         wait_for(done, timeout_s, "all events", every_s=0.3)
 

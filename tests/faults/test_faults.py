@@ -1,29 +1,37 @@
-"""The short form of `make faults`: a few schedules of fixed seeds on a real Kafka."""
+"""The short form of `make faults`: a few schedules of fixed seeds on a real Kafka, and a checker that can fail."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import pytest
 
-from faults.deployment import BROKER_SETTINGS
-from faults.nemesis import carry_out, kinds, schedule
+from faults.campaign import SURROUNDINGS, make_broker
+from faults.checker import Raw, compare, history_of
+from faults.deployment import Deployment, Shape
+from faults.load import Load
+from faults.nemesis import STORM, Schedule, Strike, carry_out, kinds, schedule
 from harness.broker import Broker
 from harness.missing import running
 from harness.nursery import Nursery
-from harness.proxied import ProxiedBroker
+from harness.process import wait_for
 
 pytestmark = pytest.mark.kafka
+
+SEEDS = (2,)
+ROWS = 6_000
 
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[Broker]:
     """A Kafka that may be harmed, with short sessions."""
-    with running(lambda: ProxiedBroker(BROKER_SETTINGS)) as started:
+    with running(make_broker) as started:
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def nursery() -> Iterator[Nursery]:
     made = Nursery()
     yield made
@@ -32,12 +40,77 @@ def nursery() -> Iterator[Nursery]:
 
 def test_a_seed_always_gives_the_same_schedule() -> None:
     assert [str(schedule(seed)) for seed in range(20)] == [str(schedule(seed)) for seed in range(20)]
-    drawn = {name for seed in range(300) for name in schedule(seed).names}
-    assert drawn >= {kind.name for kind in kinds() if kind.needs <= {"broker", "labels", "proxy"}}
+    drawn = {name for seed in range(400) for name in schedule(seed).names}
+    assert drawn >= {STORM} | {kind.name for kind in kinds() if kind.needs <= {"labels"} | SURROUNDINGS}
 
 
-@pytest.mark.parametrize("seed", [2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_the_history_is_what_a_replay_gives(broker: Broker, nursery: Nursery, seed: int) -> None:
-    plan = schedule(seed, rows=6_000)
-    _, result = carry_out(plan, broker, nursery)
+    plan = schedule(seed, rows=ROWS)
+    on, result = carry_out(plan, broker, nursery)
     assert not result.error, f"{plan}\n{result.error}"
+    lies_are_found(on)
+
+
+def dropped(raws: list[Raw], rng: random.Random) -> list[Raw]:
+    gone = rng.choice(raws)
+    return [raw for raw in raws if raw.event()["id"] != gone.event()["id"]]
+
+
+def one_bit(raws: list[Raw], rng: random.Random) -> list[Raw]:
+    at = rng.randrange(len(raws))
+    value = bytearray(raws[at].value)
+    value[rng.randrange(len(value))] ^= 1 << rng.randrange(7)
+    return [*raws[:at], replace(raws[at], value=bytes(value)), *raws[at + 1 :]]
+
+
+def doubled(raws: list[Raw], rng: random.Random) -> list[Raw]:
+    return [*raws, replace(rng.choice(raws), headers=())]
+
+
+def lies_are_found(on: Deployment) -> None:
+    """What was published, with one thing wrong, is no longer what a replay gives. Repetitions are right."""
+    raws, replayed = on.raws(), on.replayed().values()
+    rng = random.Random(1)
+
+    def found(lie: Callable[[list[Raw], random.Random], list[Raw]]) -> set[str]:
+        return {kind.split()[0] for kind, _ in compare(history_of(lie(raws, rng)), replayed, records=on.records).wrong}
+
+    assert compare(history_of([*raws, *raws]), replayed, records=on.records).ok
+    assert found(dropped) == {"lost"}
+    assert found(doubled) == {"doubled"}
+    for _ in range(50):
+        assert found(one_bit)
+    less = list(replayed)[1:]
+    assert [kind for kind, _ in compare(history_of(raws), less).wrong] == ["invented"]
+
+
+@dataclass(frozen=True, slots=True)
+class KillOnceCommitted:
+    """SIGKILL for all workers, when they have committed something of every partition."""
+
+    name: str = "kill"
+
+    def strike(self, on: Deployment, rng: random.Random) -> None:
+        count = on.shape.partitions
+        wait_for(lambda: len(on.kafka.committed(on.config.app, on.source)) == count, 90.0, "commits")
+        on.wanted = 0
+        for worker in on.running():
+            on.kill(worker)
+
+    def heal(self, on: Deployment) -> None:
+        on.wanted = on.shape.workers
+        on.tend()
+
+
+def test_a_worker_that_commits_too_much_is_found_out(broker: Broker) -> None:
+    """Proof that the campaign would see a worker that loses what it had only in memory."""
+    nursery = Nursery("faults.ablations:commit_what_was_read")
+    try:
+        shape = Shape(workers=1, partitions=3, executed=0.0)
+        load = Load(seed=1, rows=ROWS, partitions=3, per_second=1_000)
+        plan = Schedule(1, shape, load, (Strike(1.0, 0.2, KillOnceCommitted()),), ("kill",))
+        _, result = carry_out(plan, broker, nursery, patience_s=5.0)
+    finally:
+        nursery.close()
+    assert " lost\n" in result.error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import json
 import os
 import shutil
@@ -22,6 +23,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.process import Child
+
+_COMPILED_S = 600.0
+"""Compiling all kernels for the first time on a busy machine."""
 
 
 class Process(Protocol):
@@ -41,13 +45,21 @@ class Process(Protocol):
 
 
 class Nursery:
-    """A process that forks `driftbus` commands; `close` ends it and all its forks."""
+    """A process that forks `driftbus` commands; `close` ends it and all its forks.
 
-    def __init__(self) -> None:
+    Args:
+        patch: "module:function" that is called before the first fork; tests break the product with it.
+    """
+
+    def __init__(self, patch: str = "") -> None:
         self._home = Path(tempfile.mkdtemp(prefix="driftbus-nursery-"))
         door = self._home / "door"
-        self._child = Child([sys.executable, "-m", "harness.nursery", door], self._home / "log")
-        self._child.wait_until(door.exists, 120.0, "the nursery")
+        self._child = Child([sys.executable, "-m", "harness.nursery", door, patch], self._home / "log")
+        try:
+            self._child.wait_until(door.exists, _COMPILED_S, "the nursery")
+        except RuntimeError:
+            self._child.kill()
+            raise
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(door))
         self._lines = self._socket.makefile("rw", encoding="utf-8")
@@ -119,13 +131,15 @@ class Fork:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def _serve(door: str) -> None:
-    from driftbus.stream.cli import run as _  # noqa: F401 - imported for the forks
+def _serve(door: str, patch: str) -> None:
     from driftbus.stream.cli.main import run
-    from driftbus.stream.worker.running import run_worker  # noqa: F401
+    from driftbus.stream.worker.running import run_worker  # noqa: F401 - imported for the forks
     from driftbus.stream.worker.warmup import warm_up
 
     warm_up()
+    if patch:
+        where, _, name = patch.partition(":")
+        getattr(importlib.import_module(where), name)()
     gc.collect()
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as ear:
