@@ -10,14 +10,19 @@ import random
 import signal
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaException
 
 from driftbus.schemas.config import Config
+from driftbus.schemas.errors import Unavailable
 from driftbus.schemas.events import Published
 from driftbus.schemas.jsonlines import event_json
 from driftbus.stream.replay.topicreplay import prepare
@@ -40,8 +45,11 @@ BROKER_SETTINGS: Mapping[str, object] = {
     "group.consumer.min.heartbeat.interval.ms": 500,
     "group.consumer.heartbeat.interval.ms": 500,
 }
-_RESTARTED = {3}
-"""Exit codes of a worker that could not reach something; 4 would be a failure, and is one here."""
+_EXPECTED = {False: {3}, True: {0, 3, -signal.SIGKILL, -signal.SIGTERM}}
+"""Exit codes of workers, by whether they were told to end. 3: something could not be reached; 4 would be a failure.
+
+SIGTERM ends a worker at once while it is still importing.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +252,7 @@ class Deployment:
         """Start again what ended by itself, and note what ended as nothing should; what supervisors do."""
         for worker in self.workers:
             code = worker.process.returncode
-            if code is None or code == -signal.SIGKILL:
-                continue
-            if code not in _RESTARTED | {0} or (code == 0 and not worker.asked):
+            if code is not None and code not in _EXPECTED[worker.asked]:
                 told = f"{worker.process.log.name} ended with {code}:\n{worker.process.tail(30)}"
                 if told not in self.problems:
                     self.problems.append(told)
@@ -294,7 +300,7 @@ class Deployment:
         assert not self.sender.failed, self.sender.failed[:3]
         for labels, topic in enumerate([self.source, self.labelled]):
             if topic:
-                stand = self.kafka.end_offsets(topic)
+                stand = patiently(partial(self.kafka.end_offsets, topic))
                 wanted = [sum(one.labels == labels and one.partition == p for one in self.sent)
                           for p in range(self.shape.partitions)]  # fmt: skip
                 assert stand == wanted, f"{topic} has {stand} records, {wanted} were sent"
@@ -306,7 +312,7 @@ class Deployment:
             by_command: run the command, not its functions in this process.
         """
         if self._replayed is None:
-            found = self._command_replays() if by_command else self._replays()
+            found = self._command_replays() if by_command else patiently(self._replays)
             self._replayed = {event["id"]: event for event in found}
         return self._replayed
 
@@ -328,7 +334,8 @@ class Deployment:
     def raws(self) -> list[Raw]:
         """What stands on the topics of results."""
         topics = self.config.topics
-        return raws_of(self.kafka, [topics.drift, topics.incidents, topics.performance, topics.retrain])
+        names = [topics.drift, topics.incidents, topics.performance, topics.retrain]
+        return patiently(lambda: raws_of(self.kafka, names))
 
     def contradictions(self) -> float:
         """What running workers count of content that came after a pane was sealed; 0 as long as live is the log."""
@@ -371,3 +378,18 @@ class Deployment:
         """Kill what runs."""
         for worker in self.running():
             worker.process.kill()
+
+
+T = TypeVar("T")
+
+
+def patiently(ask: Callable[[], T], timeout_s: float = 60.0) -> T:
+    """What a broker says, which may not have found itself again right after its start."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return ask()
+        except (KafkaException, Unavailable):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
