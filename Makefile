@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 # Kernels are compiled here, with a word about it, rather than at the first start of something.
 COMPILE := echo "compiling kernels, once" >&2; $(BIN)/python -m driftbus.stream.worker.warmup
 
-.PHONY: help install demo test lint format pictures bench bench-detection soak locks dist clean
+.PHONY: help install demo test faults lint format pictures bench bench-detection soak locks dist clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -23,6 +23,9 @@ demo: $(RUN_STAMP) ## a drifting stream in the terminal, without Docker and with
 
 test: $(DEV_STAMP) ## all tests, on a real Apache Kafka; ARGS='-k name' narrows them
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+
+faults: $(DEV_STAMP) ## random faults on a real Kafka against a replay, see docs/faults.md; ARGS='--seeds 0:200 --jobs 2'
+	@PYTHONPATH=tests $(BIN)/python -m faults.campaign $(ARGS)
 
 lint: $(DEV_STAMP) ## ruff, mypy --strict and pyright
 	@status=0; \

@@ -16,18 +16,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from faults.deployment import BROKER_SETTINGS
 from faults.nemesis import carry_out, schedule
+from faults.surroundings import make_broker
 from harness.broker import Broker
 from harness.nursery import Nursery
-
-SURROUNDINGS = frozenset({"broker"})
-"""What every schedule's surroundings have, which faults may need."""
-
-
-def make_broker() -> Broker:
-    """A broker that may be harmed."""
-    return Broker(BROKER_SETTINGS)
 
 
 class _Job:

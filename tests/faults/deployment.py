@@ -10,105 +10,32 @@ import random
 import signal
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
-
-from confluent_kafka import KafkaException
+from typing import Any
 
 from driftbus.schemas.config import Config
-from driftbus.schemas.errors import Unavailable
 from driftbus.schemas.events import Published
 from driftbus.schemas.jsonlines import event_json
 from driftbus.stream.replay.topicreplay import prepare
 from driftbus.stream.worker.profiles import publish_profile
 from driftbus.stream.worker.topics import create_topics
 from faults.checker import Raw, history_of, published_as, raws_of
-from faults.load import HORIZON_MS, LABEL, MONITOR, PREDICTION, WAIT_MS, Sender, Sent, reference
+from faults.load import LABEL, PREDICTION, Sender, Sent, reference
+from faults.shape import Shape, document_of
+from faults.surroundings import patiently
+from faults.worker import Worker
 from harness.broker import Broker
 from harness.nursery import Nursery, Process
 from harness.process import Child, free_ports, wait_for
 
-ROLES = ("summaries", "drift", "incidents", "performance", "retrain", "state", "profiles", "deadletter")
-SESSION_MS = 4_000
-"""A worker not heard of for so long loses its partitions, in either protocol."""
-
-BROKER_SETTINGS: Mapping[str, object] = {
-    "group.min.session.timeout.ms": 1_000,
-    "group.consumer.min.session.timeout.ms": SESSION_MS,
-    "group.consumer.session.timeout.ms": SESSION_MS,
-    "group.consumer.min.heartbeat.interval.ms": 500,
-    "group.consumer.heartbeat.interval.ms": 500,
-}
 _EXPECTED = {False: {3}, True: {0, 3, -signal.SIGKILL, -signal.SIGTERM}}
 """Exit codes of workers, by whether they were told to end. 3: something could not be reached; 4 would be a failure.
 
 SIGTERM ends a worker at once while it is still importing.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What a deployment is like.
-
-    Args:
-        workers: that run while nothing is wrong.
-        partitions: of the source topics.
-        shards: partitions of the summaries.
-        protocol: "classic" or "consumer".
-        labels: whether outcomes are joined.
-        format: of the output, "avro" or "cloudevents-json".
-        executed: share of the workers that are started as a program, not forked.
-        more: further things that it has, which faults may need.
-    """
-
-    workers: int = 2
-    partitions: int = 4
-    shards: int = 2
-    protocol: str = "classic"
-    labels: bool = False
-    format: str = "avro"
-    executed: float = 0.1
-    more: frozenset[str] = frozenset()
-
-    @property
-    def has(self) -> frozenset[str]:
-        """What faults may need of it."""
-        return self.more | ({"labels"} if self.labels else set())
-
-
-@dataclass
-class Worker:
-    """`driftbus run`, in a process of its own.
-
-    Attributes:
-        asked: it was told to end, or killed, by us.
-        frozen: SIGSTOP was the last that it got.
-    """
-
-    process: Process
-    port: int
-    asked: bool = False
-    frozen: bool = False
-
-    @property
-    def runs(self) -> bool:
-        return self.process.returncode is None
-
-    def get(self, path: str) -> tuple[int, str]:
-        """Status and body of its own HTTP endpoint; 0 while it doesn't answer."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
 
 
 @dataclass
@@ -154,48 +81,7 @@ class Deployment:
 
     def document(self) -> dict[str, Any]:
         """driftbus.yaml."""
-        monitor: dict[str, Any] = {
-            "predictions": {
-                "topic": self.source,
-                "schema_file": str(self.home / "scored.avsc"),
-                "time": "ts",
-                "id": "id",
-                "score": "p_default",
-                "version": "version",
-            },
-            "segments": ["country"],
-            "detection": {"events_per_second": 50},
-            "retrain": {
-                "any": [{"drift": {"columns": 2, "severity": "moderate"}}],
-                "cooldown": "20s",
-                "pending": "never",
-            },
-        }
-        if self.shape.labels:
-            monitor["labels"] = {
-                "topic": self.labelled,
-                "schema_file": str(self.home / "outcome.avsc"),
-                "id": "id",
-                "label": "defaulted",
-            }
-            monitor["join"] = {"horizon": f"{HORIZON_MS}ms", "wait": f"{WAIT_MS}ms", "grace": "36500d"}
-            monitor["performance"] = {"cohort": "20s", "min_labels": 50, "min_coverage": 0.1}
-            monitor["retrain"]["any"].append({"performance": {"metric": "accuracy", "below": 0.6}})
-        document: dict[str, Any] = {
-            "app": self.source,
-            "kafka": {
-                "bootstrap": self.kafka.outside,
-                "session_timeout": f"{SESSION_MS}ms",
-                "group_protocol": self.shape.protocol,
-            },
-            "monitors": {MONITOR: monitor},
-            "topics": {role: f"{self.source}.{role}" for role in ROLES} | {"summaries_partitions": self.shape.shards},
-            "limits": {"pane": "1s", "lateness": "2s", "retention": "10s"},
-            "output": {"format": self.shape.format},
-            # a partition may be idle for as long as a fault lasts: no clock is forced
-            "run": {"snapshot_every": "1s", "commit_every": "200ms", "preview_every": "1s", "seal_after": "0s",
-                    "store": str(self.home / "store"), "log": "json"},
-        }  # fmt: skip
+        document = document_of(self.shape, self.home, self.source, self.labelled, self.kafka.outside)
         for section, values in self.overrides.items():
             document[section] = {**document.get(section, {}), **values}
         return document
@@ -378,18 +264,3 @@ class Deployment:
         """Kill what runs."""
         for worker in self.running():
             worker.process.kill()
-
-
-T = TypeVar("T")
-
-
-def patiently(ask: Callable[[], T], timeout_s: float = 60.0) -> T:
-    """What a broker says, which may not have found itself again right after its start."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            return ask()
-        except (KafkaException, Unavailable):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from faults.deployment import SESSION_MS, Deployment
+from faults.deployment import Deployment
 from faults.fault import Kind
+from faults.surroundings import SESSION_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ from functools import cache
 from pathlib import Path
 
 from faults.checker import compare, history_of
-from faults.deployment import Deployment, Shape
+from faults.deployment import Deployment
 from faults.fault import Fault, Kind
 from faults.load import Load, drawn
+from faults.shape import Shape
+from faults.surroundings import SURROUNDINGS
 from harness.broker import Broker
 from harness.nursery import Nursery
 
@@ -75,7 +77,7 @@ def schedule(
     seed: int,
     *,
     only: Sequence[str] = (),
-    has: frozenset[str] = frozenset({"broker", "proxy"}),
+    has: frozenset[str] = SURROUNDINGS,
     rows: int = 12_000,
     labels: bool | None = None,
 ) -> Schedule:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from faults.campaign import SURROUNDINGS, make_broker
 from faults.checker import Raw, compare, history_of
-from faults.deployment import Deployment, Shape
+from faults.deployment import Deployment
 from faults.load import Load
 from faults.nemesis import STORM, Schedule, Strike, carry_out, kinds, schedule
+from faults.shape import Shape
+from faults.surroundings import SURROUNDINGS, make_broker
 from harness.broker import Broker
 from harness.missing import running
 from harness.nursery import Nursery
