@@ -55,7 +55,7 @@ class Nursery:
         self._home = Path(tempfile.mkdtemp(prefix="driftbus-nursery-"))
         door = self._home / "door"
         found = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "harness.nursery", door, patch]
+        command: list[str | Path] = [sys.executable, "-m", "harness.nursery", door, patch]
         self._child = Child(command, self._home / "log", environment={"PYTHONPATH": found})
         try:
             self._child.wait_until(door.exists, _COMPILED_S, "the nursery")
