@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from driftbus.stream.cli._options import config_option, configured
-from driftbus.stream.worker.topics import admin_client, check_topics, create_topics, partition_counts, required_topics
+from driftbus.stream.worker.topicchecks import survey_topics
+from driftbus.stream.worker.topics import admin_client, create_topics, required_topics
 
 
 @click.command(short_help="Show and create driftbus's own topics.")
@@ -24,8 +25,8 @@ def command(config_path: Path, create: bool, as_json: bool) -> int | None:
     config = configured(config_path)
     admin = admin_client(config.kafka)
     made = set(create_topics(admin, config)) if create else set()
-    counts = partition_counts(admin)
-    problems = check_topics(admin, config)
+    seen = survey_topics(admin, config)
+    counts, problems = seen.counts, [problem for problem in seen.problems if problem.gravity == "stops"]
     wrong = {problem.topic: problem for problem in problems}
     for topic in required_topics(config):
         problem = wrong.get(topic.name)
@@ -39,6 +40,7 @@ def command(config_path: Path, create: bool, as_json: bool) -> int | None:
         click.echo(f"{sign} {topic.name:<24} {state}{', created' if topic.name in made else ''}")
         settings = " ".join(f"{key}={value}" for key, value in topic.settings.items())
         click.echo(f"    {settings or 'no settings of its own'}")
-    for problem in problems:
-        click.echo(f"{problem.topic} {problem.message}: {problem.fix}", err=True)
+    for problem in sorted(seen.problems, key=lambda p: p.gravity != "stops"):
+        sign = "" if problem.gravity == "stops" else click.style("advice: ", fg="yellow")
+        click.echo(f"{sign}{problem.topic} {problem.message}: {problem.fix}", err=True)
     return 1 if problems else None

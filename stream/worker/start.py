@@ -24,7 +24,8 @@ from driftbus.stream.worker.profiles import Key, find_own_profiles, find_profile
 from driftbus.stream.worker.publish import register_outputs
 from driftbus.stream.worker.repartition_agent import Target, targets_of
 from driftbus.stream.worker.storefolder import require_writable
-from driftbus.stream.worker.topics import admin_client, label_copies, require_topics
+from driftbus.stream.worker.topicchecks import require_topics
+from driftbus.stream.worker.topics import admin_client, label_copies
 
 LOG = logging.getLogger(__name__)
 
