@@ -17,7 +17,7 @@ class ConfigError(DriftbusError):
     """
 
     def __init__(self, message: str, *, key: str = "", fix: str = "") -> None:
-        self.key, self.fix = key, fix
+        self.message, self.key, self.fix = message, key, fix
         text = f"{key}: {message}" if key else message
         super().__init__(f"{text}. {fix}" if fix else text)
 
