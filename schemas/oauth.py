@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -54,7 +54,7 @@ class OAuthConfig(WithSecrets):
 class Token:
     """A token and until when it holds, in seconds since 1970; `renew_at` is a while before."""
 
-    value: str
+    value: str = field(repr=False)
     expires_at: float
     renew_at: float
 

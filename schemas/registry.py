@@ -95,9 +95,11 @@ class Registry:
         url = _address(config)
         self.url = str(url)
         """The registry's address, without credentials."""
-        self._host = url.host
+        self._host, self._certificate = url.host, config.certificate is not None
+        login = Login(config)
+        self._login = login.key, login.fix
         self._http = httpx.Client(
-            auth=Login(config),
+            auth=login,
             verify=client_context(
                 config.ca, config.certificate, config.key, config.secret("key_password"), section="registry"
             ),
@@ -271,7 +273,7 @@ class Registry:
             except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
                 raise ConfigError(f"{self.url} is no address: {error}", key="registry.url") from None
             except httpx.HTTPError as error:
-                if tls := tls_trouble(error, "registry", self._host):
+                if tls := tls_trouble(error, "registry", self._host, ours=self._certificate):
                     raise Unavailable(f"the registry at {self.url} can't be reached: {tls}") from None
                 trouble = f"the registry at {self.url} can't be reached: {type(error).__name__}: {error}"
             else:
@@ -303,11 +305,8 @@ class Registry:
             except ValueError:
                 raise self._no_registry("its answer is not JSON") from None
         if status in (401, 403):
-            raise ConfigError(
-                f"the registry at {self.url} refuses the credentials ({status})",
-                key="registry.username",
-                fix="Check DRIFTBUS_REGISTRY_PASSWORD and the user's rights",
-            )
+            key, fix = self._login
+            raise ConfigError(f"the registry at {self.url} refuses the credentials ({status})", key=key, fix=fix)
         code = _error_code(response)
         if status == 404 and code in _NOT_FOUND:
             raise _NotFound(_said(response).removeprefix(": ") or "not found")

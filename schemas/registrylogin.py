@@ -22,6 +22,20 @@ class Login(httpx.Auth):
         self._config = config
         self._tokens = tokens or (TokenSource(config.oauth, "registry.oauth") if config.oauth is not None else None)
 
+    @property
+    def key(self) -> str:
+        """The key of the configuration to look at when the registry refuses us."""
+        ways = {"oauth": self._tokens, "token": self._config.token or self._config.token_file}
+        return "registry." + next((name for name, used in ways.items() if used), "username")
+
+    @property
+    def fix(self) -> str:
+        """What to do then."""
+        return {
+            "registry.oauth": "Compare the token's audience, issuer and scope with what it expects",
+            "registry.token": "Check registry.token_file, or DRIFTBUS_REGISTRY_TOKEN: until when the token holds",
+        }.get(self.key, "Check DRIFTBUS_REGISTRY_PASSWORD, or registry.password_file, and the user's rights")
+
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """The request with a login; once more with a new token when the registry no longer takes the old one."""
         if self._tokens is None:

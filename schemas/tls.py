@@ -11,6 +11,7 @@ import httpx
 
 from driftbus.schemas.errors import ConfigError
 
+_WITHOUT_OURS = "{whom} asks for a client certificate", "Write {section}.certificate and {section}.key"
 _KINDS = tuple(
     (re.compile(pattern, re.IGNORECASE), message, fix)
     for pattern, message, fix in (
@@ -21,11 +22,7 @@ _KINDS = tuple(
             "the certificate of {whom} is for another name",
             "Use a name that stands in the certificate, or have one made for this name",
         ),
-        (
-            r"alert certificate required|certificate_required|peer did not return a certificate",
-            "{whom} asks for a client certificate",
-            "Write {section}.certificate and {section}.key",
-        ),
+        (r"alert certificate required|peer did not return a certificate", *_WITHOUT_OURS),
         (
             r"alert (bad certificate|unknown ca|certificate (unknown|expired|revoked)|access denied|handshake failure)",
             "{whom} does not accept our client certificate",
@@ -56,13 +53,14 @@ class TlsTrouble:
         return f"{self.message}. {self.fix}"
 
 
-def tls_trouble(error: BaseException, section: str, whom: str) -> TlsTrouble | None:
+def tls_trouble(error: BaseException, section: str, whom: str, *, ours: bool = True) -> TlsTrouble | None:
     """What an error of a connection says about TLS; None when it is about something else.
 
     Args:
         error: as it was raised; what caused it is looked at, too.
         section: dotted path of the section that has ``ca``, ``certificate`` and ``key``.
         whom: host, or host:port, that was spoken to.
+        ours: whether we showed a certificate; some servers say of none what others say of a bad one.
     """
     step: BaseException | None = error
     while step is not None:
@@ -70,6 +68,8 @@ def tls_trouble(error: BaseException, section: str, whom: str) -> TlsTrouble | N
             text = str(step).replace("_", " ")
             for pattern, message, fix in _KINDS:
                 if pattern.search(text):
+                    if not ours and "our client certificate" in message:
+                        message, fix = _WITHOUT_OURS
                     return TlsTrouble(message.format(whom=whom), fix.format(section=section))
         step = step.__cause__ or step.__context__
     return None

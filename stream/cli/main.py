@@ -38,7 +38,6 @@ _ORDER = (
     "explain",
     "retrain",
     "dlq",
-    "state",
     "version",
 )
 

@@ -13,12 +13,13 @@ from driftbus.schemas.config import KafkaConfig
 from driftbus.schemas.errors import ConfigError, Unavailable
 from driftbus.schemas.secrets import masked
 from driftbus.stream.transport.rights import RIGHTS
-from driftbus.stream.transport.tlsprobe import check_files, why_no_tls
+from driftbus.stream.transport.tlsprobe import check_files, speaks_tls, why_no_tls
 
 LOG = logging.getLogger(__name__)
 
 _ANSWER_S = 15.0
 _STEP_S = 1.0
+_SOON_S = 3.0
 
 
 class Admin(AdminClient):
@@ -49,7 +50,7 @@ class Admin(AdminClient):
             ConfigError: the brokers refuse our login.
             Unavailable: no broker answers, or TLS fails.
         """
-        deadline = time.monotonic() + _ANSWER_S
+        began = time.monotonic()
         while True:
             self._said.clear()
             try:
@@ -57,7 +58,13 @@ class Admin(AdminClient):
             except KafkaException as error:
                 self.poll(0)
                 self._explain()
-                if time.monotonic() >= deadline:
+                waited = time.monotonic() - began
+                if waited >= _SOON_S and "SSL" not in self._kafka.security_protocol and speaks_tls(self._kafka):
+                    raise Unavailable(
+                        f"the brokers at {self._kafka.bootstrap} speak TLS. "
+                        "Write kafka.security_protocol: SSL, or SASL_SSL"
+                    ) from error
+                if waited >= _ANSWER_S:
                     last = next((e for e in reversed(self._said) if e.code() != KafkaError._ALL_BROKERS_DOWN), None)
                     said = error.args[0].str() + (f" ({last.str()})" if last is not None else "")
                     raise Unavailable(f"no Kafka broker answers: {masked(said)}") from error
@@ -74,8 +81,15 @@ class Admin(AdminClient):
 
     def _explain(self) -> None:
         codes = {error.code(): masked(error.str()) for error in self._said}
-        if KafkaError._SSL in codes:
-            raise Unavailable(why_no_tls(self._kafka) or f"TLS with the brokers fails: {codes[KafkaError._SSL]}")
+        # a refused client certificate is said after the handshake, and then counts as trouble of the transport
+        tls = [said for code, said in codes.items() if code == KafkaError._SSL or "tls alert" in said]
+        if tls:
+            raise Unavailable(why_no_tls(self._kafka) or f"TLS with the brokers fails: {tls[0]}")
+        if any("connecting to a PLAINTEXT broker listener?" in said for said in codes.values()):
+            raise Unavailable(
+                f"the brokers at {self._kafka.bootstrap} don't speak TLS. Check the port, or write "
+                "kafka.security_protocol: PLAINTEXT, or SASL_PLAINTEXT"
+            )
         if KafkaError._AUTHENTICATION in codes or KafkaError.SASL_AUTHENTICATION_FAILED in codes:
             raise _refused(self._kafka, next(codes[c] for c in codes if c in _LOGIN))
 

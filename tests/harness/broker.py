@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -34,10 +34,15 @@ class Broker(Kafka):
         settings: more lines of server.properties.
         users: SCRAM-SHA-512 users and their passwords, known from the start.
         data: an empty folder for its data, or None for one of its own.
+        flags: more of Java's.
     """
 
     def __init__(
-        self, settings: Mapping[str, object] = {}, users: Mapping[str, str] = {}, data: Path | None = None
+        self,
+        settings: Mapping[str, object] = {},
+        users: Mapping[str, str] = {},
+        data: Path | None = None,
+        flags: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._port, controller = free_ports(2)
@@ -47,7 +52,7 @@ class Broker(Kafka):
             "listeners": f"PLAINTEXT://127.0.0.1:{self._port},CONTROLLER://127.0.0.1:{controller}",
             **settings,
         }
-        self._server = KafkaServer(lines, _storage(users), data)
+        self._server = KafkaServer(lines, _storage(users), data, flags=flags)
 
     @property
     def bootstrap(self) -> str:

@@ -42,14 +42,20 @@ class KafkaServer:
         storage: formatted storage, to be copied.
         data: an empty folder for it, or None for one of its own.
         heap_mb: of Java's memory.
+        flags: more of Java's.
     """
 
     def __init__(
-        self, lines: Mapping[str, object], storage: Path, data: Path | None = None, heap_mb: int = 256
+        self,
+        lines: Mapping[str, object],
+        storage: Path,
+        data: Path | None = None,
+        heap_mb: int = 256,
+        flags: Sequence[str] = (),
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="driftbus-kafka-"))
         self._child: Child | None = None
-        self._heap_mb = heap_mb
+        self._heap_mb, self._flags = heap_mb, flags
         self._properties = self.home / "server.properties"
         data = data or self.home / "data"
         self._properties.write_text(_as_lines({**lines, "log.dirs": data}))
@@ -73,7 +79,7 @@ class KafkaServer:
 
     def launch(self) -> Child:
         """Start, or start again on the data that is there. It is not waited for."""
-        command = kafka_program("kafka.Kafka", self._properties, heap_mb=self._heap_mb)
+        command = kafka_program("kafka.Kafka", self._properties, heap_mb=self._heap_mb, flags=self._flags)
         self._child = Child(command, self.log, cwd=self.home)
         return self._child
 
@@ -102,10 +108,12 @@ class KafkaServer:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-def kafka_program(main_class: str, *arguments: str | Path, heap_mb: int = 256) -> list[str | Path]:
+def kafka_program(
+    main_class: str, *arguments: str | Path, heap_mb: int = 256, flags: Sequence[str] = ()
+) -> list[str | Path]:
     """The command of one of Kafka's own programs."""
     classes = ":".join(map(str, kafka_libraries()))
-    return [java(), f"-Xmx{heap_mb}m", *_FLAGS, "-cp", classes, main_class, *arguments]
+    return [java(), f"-Xmx{heap_mb}m", *_FLAGS, *flags, "-cp", classes, main_class, *arguments]
 
 
 def formatted_storage(name: str, lines: Mapping[str, object], options: Sequence[str] = ()) -> Path:

@@ -38,12 +38,14 @@ class Registry:
             "-XX:TieredStopAtLevel=1",
             "-Dquarkus.http.host=127.0.0.1",
             f"-Dquarkus.http.port={self._port}",
+            *self._options,
             "-jar",
             self._home / f"apicurio-registry-app-{VERSION}-runner.jar",
         ]
         self._child = Child(command, self._logs / "log", cwd=self._home)
         self._child.wait_until(self._answers, 90.0, "Apicurio Registry")
-        httpx.put(f"{self.url}/config", json={"compatibility": "BACKWARD"}, timeout=15).raise_for_status()
+        with self._client() as http:
+            http.put(f"{self.url}/config", json={"compatibility": "BACKWARD"}).raise_for_status()
 
     def kill(self) -> None:
         """Stop answering at once, as an outage would."""
@@ -68,12 +70,23 @@ class Registry:
 
     def register(self, subject: str, schema: str) -> int:
         """Schema id of an Avro schema, registered under a subject when it is new."""
-        answer = httpx.post(f"{self.url}/subjects/{subject}/versions", json={"schema": schema}, timeout=15)
+        with self._client() as http:
+            answer = http.post(f"{self.url}/subjects/{subject}/versions", json={"schema": schema})
         answer.raise_for_status()
         return int(answer.json()["id"])
 
+    @property
+    def _options(self) -> list[str]:
+        """More of Java's arguments."""
+        return []
+
+    def _client(self) -> httpx.Client:
+        """Somebody who may do everything."""
+        return httpx.Client(timeout=15)
+
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/subjects", timeout=5).is_success
+            with self._client() as http:
+                return http.get(f"{self.url}/subjects").is_success
         except httpx.TransportError:
             return False
