@@ -38,7 +38,7 @@ PREDICTION: dict[str, Any] = {
 LABEL: dict[str, Any] = {
     "type": "record",
     "name": "Outcome",
-    "fields": [{"name": "id", "type": "string"}, {"name": "defaulted", "type": "string"}],
+    "fields": [{"name": "id", "type": "string"}, {"name": "defaulted", "type": ["null", "string"]}],
 }
 _SCORED, _OUTCOME = fastavro.parse_schema(PREDICTION), fastavro.parse_schema(LABEL)
 
@@ -73,6 +73,9 @@ class Load:
         window: records.
         idle: a partition that gets nothing in the middle third of the rows; -1: none.
         per_second: records a second of wall time.
+        silent: topics of which one says nothing for some time, and then everything at once: "", "labels" or
+            "predictions".
+        silence: (begin, end) of it, as shares of the rows.
     """
 
     seed: int
@@ -86,6 +89,8 @@ class Load:
     window: int = 200
     idle: int = -1
     per_second: float = 1_200.0
+    silent: str = ""
+    silence: tuple[float, float] = (0.0, 0.0)
 
     def records(self) -> list[Sent]:
         """Everything in the order in which it is sent; the last ones lie far ahead and close every range."""
@@ -111,6 +116,12 @@ class Load:
                 at.append((i + float(moved[i]) + self.window * 0.7, one))
         if self.labels:
             at += self._outcomes(rows, clocks, rng)
+        if self.silent:
+            begin, end = (share * self.rows for share in self.silence)
+            at = [
+                (end if begin <= when < end and one.labels == (self.silent == "labels") else when, one)
+                for when, one in at
+            ]
         at.sort(key=lambda pair: pair[0])
         return [one for _, one in at] + self._closing(rows[0])
 
@@ -127,11 +138,15 @@ class Load:
             delay = int(
                 rng.choice([-3_000, 0, 500, 4_000, 15_000, 50_000, 70_000], p=[0.1, 0.2, 0.2, 0.2, 0.2, 0.05, 0.05])
             )
-            told = [(rows[i]["id"], delay, said)]
+            told: list[tuple[str, int, str | None]] = [(rows[i]["id"], delay, said)]
             if rng.random() < 0.1:
                 told.append((rows[i]["id"], delay + int(rng.integers(10_000)), said))
             if rng.random() < 0.1:
                 told.append((rows[i]["id"], delay + int(rng.integers(10_000)), "1" if said == "0" else "0"))
+            if rng.random() < 0.1:  # withdrawn, and now and then said again
+                told.append((rows[i]["id"], delay + int(rng.integers(5_000)), None))
+                if rng.random() < 0.5:
+                    told.append((rows[i]["id"], delay + int(rng.integers(10_000)), said))
             if rng.random() < 0.05:
                 told.append((f"x{i}", delay, said))
             for name, after, what in told:
@@ -279,4 +294,6 @@ def drawn(rng: random.Random, partitions: int, labels: bool, rows: int = 12_000)
         window=rng.choice([5, 50, 400]),
         idle=rng.randrange(partitions) if partitions > 1 and rng.random() < 0.2 else -1,
         per_second=rng.choice([800.0, 1_200.0, 2_500.0]),
+        silent=rng.choice(["", "", "labels", "predictions"]) if labels else "",
+        silence=rng.choice([(0.0, 0.5), (0.2, 0.4), (0.3, 0.95), (0.6, 2.0)]),
     )
