@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from driftbus.schemas.accessconfig import KafkaConfig as KafkaConfig
 from driftbus.schemas.accessconfig import RegistryConfig as RegistryConfig
+from driftbus.schemas.accessconfig import WebConfig
 from driftbus.schemas.configtypes import DurationMs, Model, format_duration
 from driftbus.schemas.outcomeconfig import ComparisonConfig, JoinConfig, PerformanceConfig
 from driftbus.schemas.retrainconfig import RetrainConfig
@@ -174,6 +175,7 @@ class RunConfig(Model):
 
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=9464, ge=0, le=65535)
+    web: WebConfig = WebConfig()
     metrics_columns: int = Field(
         default=50, ge=0, description="columns per monitor with metrics of their own; the rest is __other__"
     )

@@ -35,6 +35,10 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "DRIFTBUS_REGISTRY_KEY_PASSWORD": ("registry", "key_password"),
     "DRIFTBUS_REGISTRY_OAUTH_CLIENT_ID": ("registry", "oauth", "client_id"),
     "DRIFTBUS_REGISTRY_OAUTH_CLIENT_SECRET": ("registry", "oauth", "client_secret"),
+    "DRIFTBUS_WEB_USERNAME": ("run", "web", "username"),
+    "DRIFTBUS_WEB_PASSWORD": ("run", "web", "password"),
+    "DRIFTBUS_WEB_TOKEN": ("run", "web", "token"),
+    "DRIFTBUS_WEB_KEY_PASSWORD": ("run", "web", "key_password"),
 }
 """Variables that override keys of the file. With ``_FILE`` behind it, that of a secret names a file that holds it."""
 

@@ -6,14 +6,12 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from socketserver import ThreadingMixIn
-from threading import Thread
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, Gauge, make_wsgi_app
 
-from driftbus.schemas.errors import ConfigError
+from driftbus.schemas.accessconfig import WebConfig
+from driftbus.stream.worker.web import WebServer
 
 STALE_S = 30.0
 """A loop, a poll or a broker that was not heard of for this long is not well."""
@@ -138,40 +136,20 @@ class Health:
         return application
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Handler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Nothing: a scrape every few seconds is not news."""
-
-
-class HttpServer:
+class HttpServer(WebServer):
     """Serves a worker's metrics and health.
 
     Args:
         health: the worker's.
         registry: what /metrics shows.
         host, port: where to listen; port 0 takes a free one.
+        web: TLS and login, by default neither.
 
     Raises:
-        ConfigError: the address is taken or not ours.
+        ConfigError: the address is taken or not ours, or a file of `web` can't be used.
     """
 
-    def __init__(self, health: Health, registry: CollectorRegistry, host: str, port: int) -> None:
-        try:
-            self._server = make_server(host, port, health.app(registry), _Server, _Handler)
-        except OSError as error:
-            raise ConfigError(
-                f"can't listen on {host}:{port}: {error.strerror}",
-                key="run.metrics_port",
-                fix="write another port, or 0 for any free one",
-            ) from error
-        self.port = int(self._server.server_port)
-        Thread(target=self._server.serve_forever, daemon=True, name="http").start()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
+    def __init__(
+        self, health: Health, registry: CollectorRegistry, host: str, port: int, web: WebConfig | None = None
+    ) -> None:
+        super().__init__(health.app(registry), host, port, web or WebConfig())

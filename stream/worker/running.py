@@ -27,6 +27,8 @@ LOG = logging.getLogger(__name__)
 
 FINE, REFUSED, UNREACHABLE, CRASHED = 0, 2, 3, 4
 
+_LOCAL = ("127.0.0.1", "::1", "localhost")
+
 DRAIN_S = 20.0
 """Time that a SIGTERM leaves for agents to finish and offsets to be committed; orchestrators kill after 30 s."""
 
@@ -44,8 +46,11 @@ async def run_worker(config: Config) -> int:
     for collector in (GCCollector, PlatformCollector, ProcessCollector):
         collector(registry=registry)
     metrics = Metrics(registry, config.run.metrics_columns)
-    server = HttpServer(health, registry, config.run.metrics_host, config.run.metrics_port)
-    LOG.info("metrics and health on http://%s:%d", config.run.metrics_host, server.port)
+    run = config.run
+    server = HttpServer(health, registry, run.metrics_host, run.metrics_port, run.web)
+    LOG.info("metrics and health on %s://%s:%d", server.scheme, run.metrics_host, server.port)
+    if run.metrics_host not in _LOCAL and not run.web.guarded:
+        LOG.warning("whoever reaches port %d may read the metrics; run.web can ask for a login", server.port)
     try:
         ready = await _prepare(config, health, metrics, stop)
         if ready is None:

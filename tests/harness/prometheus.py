@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +42,19 @@ class Prometheus:
     Args:
         target: host:port that serves /metrics.
         rules: a file of alert rules.
+        scrape: more of its scrape configuration, for TLS and logins.
     """
 
-    def __init__(self, target: str, rules: Path | None = None) -> None:
+    def __init__(self, target: str, rules: Path | None = None, scrape: Mapping[str, object] = {}) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="driftbus-prometheus-"))
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
         configuration = self._home / "prometheus.yml"
+        job = {"job_name": "driftbus", "static_configs": [{"targets": [target]}], **scrape}
         configuration.write_text(
             "global: {scrape_interval: 200ms, evaluation_interval: 200ms}\n"
             f"rule_files: [{rules or ''}]\n"
-            f"scrape_configs: [{{job_name: driftbus, static_configs: [{{targets: ['{target}']}}]}}]\n"
+            f"scrape_configs: [{json.dumps(job)}]\n"  # JSON is YAML
         )
         command: list[str | Path] = [
             program("prometheus"),
