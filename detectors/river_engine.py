@@ -90,7 +90,7 @@ class RiverEngine:
         if state["river"] != self._river:
             raise StateError(
                 f"state of river's detectors was written by river {state['river']}, installed is {self._river}. "
-                "Install that version, or delete the monitor's record from the state topic to have it rebuilt"
+                "Install that version, or `driftbus state forget` the monitor to have it rebuilt"
             )
         for detector, data in zip(self._detectors, state["detectors"], strict=True):
             set_attributes(detector, data, self._classes)

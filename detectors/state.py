@@ -17,7 +17,7 @@ _MAGIC = b"DBST"
 _VERSION = 2
 _DTYPES = ("<f8", "<i8", "|b1", "|u1")
 _REMEDY = (
-    "Delete the monitor's record from the state topic to have it rebuilt from the summaries, "
+    "`driftbus state forget` the monitor to have it rebuilt from the summaries, "
     "or go back to the configuration, profile and version that wrote it"
 )
 

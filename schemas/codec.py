@@ -49,8 +49,8 @@ _RETRAIN_FIELDS = tuple(f.name for f in fields(RetrainTrigger))
 _INCIDENT_FIELDS = tuple(f.name for f in fields(Incident))
 _COMPARISON_FIELDS = tuple(f.name for f in fields(ComparisonEvent))
 _STATE_FIX = (
-    "Run the version that wrote it, or delete the monitor's record from the state topic "
-    "(a record with its key and no value): the judge then starts again from the summaries that are left"
+    "Run the version that wrote it, or `driftbus state forget` the monitor: the judge then starts again from the "
+    "summaries that are left"
 )
 
 

@@ -26,8 +26,8 @@ def unpack_state(data: bytes) -> dict[str, Any]:
     """
     if data[:4] != _MAGIC or zlib.crc32(data[8:]).to_bytes(4, "big") != data[4:8]:
         raise StateError(
-            "saved state is damaged or of another format: delete the monitor's records from the state topic "
-            "(its windows are rebuilt from the summaries topic) and start again"
+            "saved state is damaged or of another format: `driftbus state forget` the monitor (it is rebuilt from the "
+            "summaries topic) and start again"
         )
     state = msgpack.unpackb(zlib.decompress(data[8:]), raw=False, strict_map_key=False)
     if not isinstance(state, dict):

@@ -13,6 +13,7 @@ from harness.browser import browser as open_browser
 from harness.missing import running, skipped_when_missing
 from harness.mockcluster import MockCluster
 from harness.node import Node
+from harness.nursery import Nursery
 from harness.registry import Registry
 
 # The first example pays for compiling kernels, and machines differ: no test asserts a speed.
@@ -32,6 +33,14 @@ def fragile_kafka() -> Iterator[Broker]:
     """A real Apache Kafka of this test's own, to be killed, frozen and restarted."""
     with running(Broker) as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Forks workers, each of which would take seconds to start as a program."""
+    made = Nursery()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,7 @@ _ORDER = (
     "explain",
     "retrain",
     "dlq",
+    "state",
     "version",
 )
 

@@ -96,7 +96,13 @@ class JudgeAgent:
                 raise StateError(
                     f"the state of monitor {name} goes on at offset {monitor.offset} of {tp.topic}[{tp.partition}], "
                     f"whose log now starts at {log_start}: summaries were deleted before they were judged. Raise the "
-                    "topic's retention.ms, and delete the monitor's records from the state topic to start afresh"
+                    f"topic's retention.ms, and run `driftbus state forget {name}` to begin with what is left"
+                )
+            if monitor.offset > log_end:
+                raise StateError(
+                    f"the state of monitor {name} goes on at offset {monitor.offset} of {tp.topic}[{tp.partition}], "
+                    f"whose log ends at {log_end}: the topic was made anew, and what it held is lost. Start again "
+                    "under a new `app` name"
                 )
             if monitor.offset == 0 < log_start:
                 LOG.info("monitor %s begins with what is left of %s[%d]", name, tp.topic, tp.partition)

@@ -17,8 +17,11 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from confluent_kafka import KafkaError, Message, Producer
+
 from driftbus.schemas.codec import pack_state, unpack_state
-from driftbus.schemas.errors import StateError
+from driftbus.schemas.config import KafkaConfig
+from driftbus.schemas.errors import StateError, Unavailable
 from driftbus.schemas.events import MonitorState
 from driftbus.stream.worker.outbox import Outbox
 
@@ -29,6 +32,7 @@ RECORD_BYTES = 900_000
 
 _MANIFEST = b"driftbus-manifest-1 "
 _SLOTS = "AB"
+_DELETE_S = 30.0
 
 
 def cut_state(state: MonitorState, key: str, slot: str, record_bytes: int = RECORD_BYTES) -> list[tuple[str, bytes]]:
@@ -61,12 +65,36 @@ def join_state(main: bytes, records: Mapping[str, bytes]) -> MonitorState:
     if not state.body.startswith(_MANIFEST):
         return state
     chunks = []
-    for key, digest in json.loads(state.body[len(_MANIFEST) :]):
+    for key, digest in _named_chunks(state):
         chunk = records.get(key)
         if chunk is None or hashlib.sha256(chunk).hexdigest() != digest:
             raise StateError(f"chunk {key} of a snapshot is {'missing' if chunk is None else 'another one'}")
         chunks.append(chunk)
     return MonitorState(state.monitor, state.offset, b"".join(chunks))
+
+
+def _named_chunks(state: MonitorState) -> list[tuple[str, str]]:
+    try:
+        return [(str(key), str(digest)) for key, digest in json.loads(state.body[len(_MANIFEST) :])]
+    except (ValueError, TypeError) as error:
+        raise StateError(f"the manifest of a snapshot of monitor {state.monitor} can't be read: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The snapshot of one owner.
+
+    Args:
+        key: of its main record.
+        monitor: whose state.
+        state: the newest one that is whole, None if there is none.
+        trouble: why the newest can't be read, "" when it can.
+    """
+
+    key: str
+    monitor: str
+    state: MonitorState | None
+    trouble: str = ""
 
 
 @dataclass(slots=True)
@@ -76,54 +104,91 @@ class Found:
     Attributes:
         states: monitor → newest whole snapshot.
         keys: monitor → all keys that any owner has written.
+        stored: every owner's snapshot.
     """
 
     states: dict[str, MonitorState] = field(default_factory=dict)
     keys: dict[str, set[str]] = field(default_factory=dict)
+    stored: list[Stored] = field(default_factory=list)
+
+    def troubles(self) -> dict[str, str]:
+        """Monitor → why some snapshot of it can't be read."""
+        told: dict[str, list[str]] = {}
+        for one in self.stored:
+            if one.trouble:
+                told.setdefault(one.monitor, []).append(f"{one.key}: {one.trouble}")
+        return {monitor: "; ".join(reasons) for monitor, reasons in told.items()}
 
 
-def find_states(app: str, records: Iterable[tuple[bytes | None, bytes | None]]) -> Found:
-    """The newest whole snapshot of each monitor.
+def look(app: str, records: Iterable[tuple[bytes | None, bytes | None]]) -> Found:
+    """All snapshots of an application, the damaged ones too.
+
+    When the newest record under a key is damaged, the one before it is taken, if compaction has left it: an old
+    snapshot is as right as a new one.
 
     Args:
         app: whose snapshots.
         records: (key, value) in offset order, tombstones included; compacted or not.
-
-    Raises:
-        StateError: a monitor has snapshots and none of them is whole.
     """
     last: dict[str, bytes] = {}
+    before: dict[str, bytes] = {}
     for raw, value in records:
         key = (raw or b"").decode(errors="replace")
         if not key.startswith(f"{app}/"):
             continue
-        if value is None:
-            last.pop(key, None)
-        else:
+        known = last.pop(key, None)
+        before.pop(key, None)
+        if value is not None:
             last[key] = value
+            if known is not None and key.count("/") == 2:
+                before[key] = known
     found = Found()
-    broken: dict[str, list[str]] = {}
     for key, value in last.items():
         _, monitor, *rest = key.split("/")
         found.keys.setdefault(monitor, set()).add(key)
-        if len(rest) != 1:
+        if len(rest) == 1:
+            one = _whole(key, monitor, value, before.get(key), last)
+            found.stored.append(one)
+            newest = found.states.get(monitor)
+            if one.state is not None and (newest is None or one.state.offset > newest.offset):
+                found.states[monitor] = one.state
+    return found
+
+
+def _whole(key: str, monitor: str, value: bytes, before: bytes | None, records: Mapping[str, bytes]) -> Stored:
+    trouble = ""
+    for candidate in (value, before):
+        if candidate is None:
             continue
         try:
-            state = join_state(value, last)
+            return Stored(key, monitor, join_state(candidate, records), trouble)
         except StateError as error:
-            broken.setdefault(monitor, []).append(f"{key}: {error}")
-            continue
-        if monitor not in found.states or state.offset > found.states[monitor].offset:
-            found.states[monitor] = state
-    for monitor, reasons in broken.items():
+            trouble = trouble or str(error)
+    return Stored(key, monitor, None, trouble)
+
+
+def find_states(app: str, records: Iterable[tuple[bytes | None, bytes | None]]) -> Found:
+    """The newest whole snapshot of each monitor; the arguments are those of `look`.
+
+    Raises:
+        StateError: a monitor has snapshots and none of them is whole.
+    """
+    found = look(app, records)
+    for monitor, trouble in found.troubles().items():
         if monitor not in found.states:
             raise StateError(
-                f"no snapshot of monitor {monitor} can be read ({'; '.join(reasons)}). Write tombstones for the keys "
-                f"that begin with {app}/{monitor}/ to the state topic: the monitor is then rebuilt from the summaries "
-                "topic, as far back as that goes; docs/operations.md has the command"
+                f"no snapshot of monitor {monitor} can be read ({trouble}). Stop all workers and run `driftbus state "
+                f"forget {monitor}`: the monitor is then rebuilt from the summaries topic, as far back as that goes; "
+                "docs/operations.md says more"
             )
-        LOG.warning("a snapshot of monitor %s is not whole, an older one is used: %s", monitor, "; ".join(reasons))
+        LOG.warning("a snapshot of monitor %s is not whole, an older one is used: %s", monitor, trouble)
     return found
+
+
+def mains_first(key: str) -> tuple[int, str]:
+    """The order in which records go: a main record before the chunks that it names, so that what is half deleted is
+    no snapshot, not a broken one."""
+    return key.count("/"), key
 
 
 class SnapshotWriter:
@@ -167,5 +232,26 @@ class SnapshotWriter:
         if chunks:
             self._turn[state.monitor] = turn + 1
             self._slots[state.monitor, slot] = chunks
-        for key in sorted(stale | self._foreign.pop(state.monitor, set())):
+        for key in sorted(stale | self._foreign.pop(state.monitor, set()), key=mains_first):
             await self._outbox.send(self._topic, None, key=key.encode(), partition=partition)
+
+
+def delete_keys(kafka: KafkaConfig, topic: str, keys: Mapping[int, Iterable[str]]) -> None:
+    """Write tombstones, partition by partition and in the order given. Blocks.
+
+    Raises:
+        Unavailable: the brokers did not take all of them.
+    """
+    refused: list[str] = []
+
+    def delivered(error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            refused.append(error.str())
+
+    settings = {"enable.idempotence": True, "acks": "all", "delivery.timeout.ms": int(_DELETE_S * 1000)}
+    producer = Producer(settings | kafka.librdkafka(), logger=logging.getLogger("librdkafka"))
+    for partition, doomed in keys.items():
+        for key in doomed:
+            producer.produce(topic, None, key.encode(), partition=partition, on_delivery=delivered)
+    if producer.flush(_DELETE_S + 1.0) or refused:
+        raise Unavailable(f"{topic} did not take all tombstones ({refused[0] if refused else 'no answer'}): try again")

@@ -28,6 +28,7 @@ from driftbus.schemas.registry import open_resolver
 from driftbus.stream.plan import build_plans
 from driftbus.stream.worker.topics import create_topics
 from harness.clients import Kafka
+from harness.nursery import Nursery
 from harness.process import wait_for
 
 from .workers import ROLES, Worker, driven, published, start_worker
@@ -101,11 +102,13 @@ class Scenario:
         kafka: the broker.
         partitions: of the source topic.
         overrides: changes to the configuration, section by section.
+        nursery: forks workers, which saves seconds each; None: every worker is a program started anew.
     """
 
     kafka: Kafka
     partitions: int = 4
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    nursery: Nursery | None = None
 
     def __post_init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="driftbus-scenario-"))
@@ -147,11 +150,11 @@ class Scenario:
             document[section] = {**document.get(section, {}), **values}
         return document
 
-    def start(self, **run: Any) -> Worker:
+    def start(self, *, environment: Mapping[str, str] = {}, **run: Any) -> Worker:
         """One more worker; it is not waited for."""
         document = self._document()
         document["run"] = {**document["run"], **run}
-        worker = start_worker(self.home, document, len(self.workers))
+        worker = start_worker(self.home, document, len(self.workers), self.nursery, environment)
         self.workers.append(worker)
         return worker
 

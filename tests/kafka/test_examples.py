@@ -12,11 +12,9 @@ from pathlib import Path
 import pytest
 
 from driftbus.schemas.cloudevents import binary_headers
-from driftbus.schemas.codec import encode_event, pack_state
+from driftbus.schemas.codec import encode_event
 from driftbus.schemas.contracts import schema_text
-from driftbus.schemas.events import MonitorState, RetrainTrigger
-from driftbus.stream.fingerprint import shard_of
-from driftbus.stream.worker.snapshots import find_states
+from driftbus.schemas.events import RetrainTrigger
 from harness.broker import Broker
 from harness.node import Node
 from harness.process import Child, wait_for
@@ -108,23 +106,3 @@ def test_a_service_sends_what_it_predicts(kafka: Broker, tmp_path: Path) -> None
     finally:
         service.kill()
     assert [m.key() for m in kafka.read(topic)] == [scored["id"].encode()]
-
-
-def test_a_monitor_is_forgotten(kafka: Broker, tmp_path: Path) -> None:
-    topic, shard = kafka.create_topic("state", 4, {"cleanup.policy": "compact"}), shard_of("credit", 4)
-    values = {
-        "kafka": {"bootstrap": kafka.bootstrap},
-        "monitors": {"credit": {"predictions": {"topic": "p"}}},
-        "topics": {"state": topic},
-    }
-    (tmp_path / "driftbus.yaml").write_text(json.dumps(values))
-    keys = ["driftbus/credit/a", "driftbus/credit/b", "driftbus/credit2/a", "other/credit/a"]
-    state = pack_state(MonitorState("credit", 7, b"x"))
-    kafka.produce(topic, [{"key": key, "value": state, "partition": shard} for key in keys])
-    child = Child(
-        [sys.executable, EXAMPLES / "forget_monitor.py", tmp_path / "driftbus.yaml", "credit"], tmp_path / "log"
-    )
-    assert child.wait(60) == 0, child.tail()
-    assert "2 records of credit deleted" in child.tail()
-    left = find_states("driftbus", ((m.key(), m.value()) for m in kafka.read(topic)))
-    assert set(left.keys) == {"credit2"}

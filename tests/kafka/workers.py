@@ -21,7 +21,8 @@ from driftbus.schemas.events import Published
 from driftbus.stream.driver import Driver
 from driftbus.stream.plan import Plans
 from harness.clients import Kafka
-from harness.process import Child, free_ports
+from harness.nursery import Fork, Nursery
+from harness.process import Child, free_ports, wait_for
 
 WORKER = [sys.executable, "-m", "driftbus", "run", "-c"]
 ROLES = ("summaries", "drift", "incidents", "performance", "retrain", "state", "profiles", "deadletter")
@@ -34,7 +35,7 @@ _BATCH = 1_000
 class Worker:
     """`driftbus run` in a process of its own."""
 
-    child: Child
+    child: Child | Fork
     port: int
 
     def ready(self) -> bool:
@@ -44,18 +45,36 @@ class Worker:
             return False
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
-        self.child.wait_until(self.ready, timeout_s, "driftbus run")
+        wait_for(lambda: self.ready() or self.child.returncode is not None, timeout_s, "driftbus run")
+        assert self.child.returncode is None, self.child.tail()
 
     def metrics(self) -> str:
         return httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5).text
 
 
-def start_worker(folder: Path, document: Mapping[str, Any], number: int) -> Worker:
-    """`driftbus run` on a configuration, with a metrics port of its own; it is not waited for."""
+def start_worker(
+    folder: Path,
+    document: Mapping[str, Any],
+    number: int,
+    nursery: Nursery | None = None,
+    environment: Mapping[str, str] = {},
+) -> Worker:
+    """`driftbus run` on a configuration, with a metrics port of its own; it is not waited for.
+
+    Args:
+        folder: for its files.
+        document: driftbus.yaml.
+        number: of the worker.
+        nursery: forks it, without an environment of its own.
+        environment: added to this process's.
+    """
     (port,) = free_ports(1)
     path = folder / f"worker-{number}.yaml"
     path.write_text(json.dumps({**document, "run": {**document["run"], "metrics_port": port}}))  # JSON is YAML
-    return Worker(Child([*WORKER, path], folder / f"worker-{number}.log"), port)
+    log = folder / f"worker-{number}.log"
+    if nursery is not None and not environment:
+        return Worker(nursery.start(["run", "-c", path], log), port)
+    return Worker(Child([*WORKER, path], log, environment=environment), port)
 
 
 def event_of(value: bytes) -> Published:
