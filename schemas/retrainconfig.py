@@ -153,7 +153,7 @@ class RetrainConfig(Model):
     )
     deadline: DurationMs = Field(default=7 * 86_400_000, description="by when a new version should be there")
     outcomes_wait: DurationMs = Field(
-        default=600_000, description="how long rules wait for what labels say, when one of them is about labels"
+        default=600_000, description="how long rules wait for what silent labels say, when one of them is about labels"
     )
     model: dict[str, str] = Field(
         default_factory=dict, description="references that triggers pass on; those of the version's profile come first"

@@ -74,6 +74,12 @@ class Chain:
         return any(source.forced >= 0 for source in self.sources)
 
     @property
+    def silent(self) -> bool:
+        """Whether every source was said to be at its end since the clock of any moved."""
+        reached = max(source.log_clock for source in self.sources)
+        return all(source.forced >= max(reached, 0) for source in self.sources)
+
+    @property
     def pending(self) -> int:
         """Ranges that wait for an earlier one."""
         return sum(len(source.pending) for source in self.sources)
@@ -102,7 +108,7 @@ class Chain:
             # Without a tick of its own a silent source is held to have come as far as the others have on
             # this very log, which keeps what is sealed a function of it.
             reached = part.max_tick if part.max_tick >= 0 else max(s.log_clock for s in self.sources)
-            source.forced = max(source.forced, reached)
+            source.forced = max(source.forced, reached, 0)
         elif part.kind == "preview":
             self._take_preview(source, part, expected)
         elif part.a < expected:

@@ -365,10 +365,11 @@ class MonitorJudge:
                 self.incidents.queue(stream, tick, events, facts)
         decided += self._judge_outcomes()
         clocks = self._clocks()
+        silent = self.outcomes is None or self.outcomes.chain.silent
         return [
             *decided,
             *self.incidents.advance(clocks),
-            *self.policy.advance(clocks, self.incidents.homes),
+            *self.policy.advance(clocks, self.incidents.homes, silent=silent),
         ]
 
     def _judge_outcomes(self) -> list[Decided]:

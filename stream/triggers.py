@@ -36,8 +36,11 @@ class PolicyClock:
 
     Labels don't hold it up: they arrive late, and drift of features must not wait for them. Their
     episodes are told, but don't count as columns. What outcomes say (metrics, numbers of labels) has the time
-    at which the labels came. Only where a rule is about that, all rules wait for it, and at most
-    `retrain.outcomes_wait`: outcomes that are further behind count when they come.
+    at which the labels came. Only where a rule is about that, all rules wait for it: as long as there are labels
+    to read, and for `retrain.outcomes_wait` once there are none.
+
+    Attributes:
+        overtaken: how often outcomes came whose time had passed by then; they count when they come.
     """
 
     def __init__(self, plan: MonitorPlan) -> None:
@@ -51,6 +54,8 @@ class PolicyClock:
         self._reached = -1
         self._started = False
         self._homes: Homes = dict
+        self._kept: dict[str, str] = {}
+        self.overtaken = 0
 
     @property
     def pending(self) -> bool:
@@ -66,20 +71,25 @@ class PolicyClock:
     def queue_outcomes(self, tick: int, news: Sequence[Measured | Labels]) -> None:
         """What labels said at a pane of the outcomes, in order."""
         if self._policy is not None and news:
+            self.overtaken += self._policy.about_labels and tick <= self._reached
             self._outcomes.append((tick, [list(asdict(one).values()) for one in news]))
 
-    def advance(self, streams: Sequence[Sealed], homes: Homes = dict) -> Iterator[RetrainTrigger]:
+    def advance(
+        self, streams: Sequence[Sealed], homes: Homes = dict, *, silent: bool = False
+    ) -> Iterator[RetrainTrigger]:
         """Decide up to the pane that all streams have sealed.
 
         Args:
             streams: how far they are; one by the name of ``outcomes`` among them if there are outcomes.
             homes: gives the incident of each episode that was open since the last call.
+            silent: all labels that there are have been read.
         """
         self._homes = homes
         if self._policy is None:
             return
         foremost = min(s.sealed for s in streams if s.name in self._streams)
-        self._reached = reached = self._up_to(foremost, [s.sealed for s in streams if s.name == OUTCOMES])
+        self._reached = reached = self._up_to(foremost, [s.sealed for s in streams if s.name == OUTCOMES], silent)
+        self._keep_homes(foremost)
         if foremost < 0:
             return
         for tick, changes, versions, news in self._due(reached, foremost + _OTHER_CLOCK_MS // self._plan.pane_ms):
@@ -131,6 +141,8 @@ class PolicyClock:
             "versions": list(self._versions),
             "reached": self._reached,
             "started": self._started,
+            "overtaken": self.overtaken,
+            "homes": self._kept,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -144,18 +156,23 @@ class PolicyClock:
             self._open[evidence.episode_id] = (evidence, tuple(OffsetRange(*r) for r in ranges))
         self._versions = list(state["versions"])
         self._reached, self._started = state["reached"], state["started"]
+        self.overtaken, self._kept = state.get("overtaken", 0), dict(state.get("homes", {}))
 
     @property
     def _patience(self) -> int:
-        """Panes that streams and outcomes wait for each other."""
+        """Panes that streams wait for outcomes that are silent."""
         retrain = self._plan.config.retrain
         return 0 if retrain is None else retrain.outcomes_wait // self._plan.pane_ms
 
-    def _up_to(self, foremost: int, outcomes: Sequence[int]) -> int:
-        """The pane up to which rules can be looked at."""
+    def _up_to(self, foremost: int, outcomes: Sequence[int], silent: bool) -> int:
+        """The pane up to which rules can be looked at.
+
+        How far labels are behind says nothing while they are read: after an outage, or in a replay, anything.
+        """
         if not outcomes or self._policy is None or not self._policy.about_labels:
             return foremost
-        return max(self._reached, min(foremost, max(min(outcomes), foremost - self._patience)))
+        known = max(min(outcomes), foremost - self._patience) if silent else min(outcomes)
+        return max(self._reached, min(foremost, known))
 
     def _due(self, reached: int, ahead: int) -> list[tuple[int, list[Any], list[str], list[Any] | None]]:
         """What is to be taken up to a pane, in order: (pane, changes, versions, news of outcomes or None).
@@ -168,6 +185,15 @@ class PolicyClock:
         self._timeline = [item for item in self._timeline if item[0] > reached]
         self._outcomes = [item for item in self._outcomes if reached < item[0] <= ahead]
         return [(t, c, v, n) for t, _, c, v, n in sorted(due, key=lambda item: item[:2]) if t <= reached]
+
+    def _keep_homes(self, foremost: int) -> None:
+        """While rules wait for labels, remember incidents that may be over when the rules come to their episodes."""
+        behind = self._reached < foremost
+        if not behind and not self._kept:
+            return
+        known = {**(self._homes() if behind else {}), **self._kept}
+        queued = {Evidence(*plain).episode_id for _, _, changes, _ in self._timeline for _, plain, _ in changes}
+        self._kept = {name: known[name] for name in (*self._open, *queued) if name in known}
 
     def _change(self, status: str, plain: list[Any], ranges: list[Any]) -> None:
         """An episode opened, escalated or closed."""
@@ -195,7 +221,7 @@ class PolicyClock:
         retrain = self._plan.config.retrain
         evidence = decision.evidence
         ids = tuple(e.episode_id for e in evidence)
-        homes = self._homes()
+        homes = {**self._homes(), **self._kept}
         identity = [
             self._plan.name,
             decision.version,

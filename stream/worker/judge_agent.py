@@ -129,6 +129,9 @@ class JudgeAgent:
             for stream in monitor.streams:
                 self._seen[name, stream.name] = _tally(stream.counts)
             self._seen[name, ""] = {"foreign": monitor.foreign}
+            self._seen[name, "rules"] = {"overtaken": monitor.policy.overtaken}
+            if monitor.outcomes is not None:
+                self._seen[name, monitor.outcomes.name] = {"contradictions": monitor.outcomes.counts.contradictions}
 
     async def handle(self, batch: Batch) -> None:
         """The next parts and commands of a partition."""
@@ -220,9 +223,14 @@ class JudgeAgent:
             self._metrics.unfit.labels(name).inc(grown["unfit"])
             self._metrics.beyond.labels(name, stream.name).inc(grown["beyond"])
             self._metrics.dropped.labels(name, stream.name).inc(grown["dropped"])
+        self._metrics.overtaken.labels(name).inc(
+            self._grown((name, "rules"), {"overtaken": monitor.policy.overtaken})["overtaken"]
+        )
         self._metrics.pending.labels(name).set(monitor.policy.pending)
         outcomes = monitor.outcomes
         if outcomes is not None:
+            grown = self._grown((name, outcomes.name), {"contradictions": outcomes.counts.contradictions})
+            self._metrics.contradictions.labels(name).inc(grown["contradictions"])
             episodes = outcomes.open_episodes()
             open_ += [episode.severity for episode in episodes]
             self._metrics.show_aspects(name, outcomes.name, [(e.aspect, e.severity) for e in episodes])

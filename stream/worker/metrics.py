@@ -115,6 +115,9 @@ class Metrics:
         self.contradictions = counter(
             "contradictions", "Rows for panes that a forced clock had sealed already.", "monitor"
         )
+        self.overtaken = counter(
+            "overtaken_outcomes", "What labels said of panes that retrain rules had passed by then.", "monitor"
+        )
         self.foreign_parts = counter("foreign_parts", "Parts of another configuration, passed over.", "monitor")
         self.learning = gauge(
             "learning_ratio",

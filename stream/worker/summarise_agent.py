@@ -170,12 +170,13 @@ class SummariseAgent:
             return
         for tp, source in list(self.sources.items()):
             silent = time.monotonic() - source.heard >= after_s and not source.queue.reason
-            if not silent or source.machine.plan.partitions == 1 or not caught_up(tp):
+            if not silent or not caught_up(tp):
                 continue
-            async with self._lock:
-                if self.sources.get(tp) is source:
-                    await self._show(source)  # first, so that its open range counts
-                    await self._publish.parts(source.machine.force())
+            if source.machine.plan.partitions > 1:
+                async with self._lock:
+                    if self.sources.get(tp) is source:
+                        await self._show(source)  # first, so that its open range counts
+                        await self._publish.parts(source.machine.force())
             await self._outcomes.force(tp)
 
     async def _show(self, source: SourceTask) -> None:

@@ -20,6 +20,7 @@ from faults.nemesis import carry_out, schedule
 from faults.surroundings import make_broker
 from harness.broker import Broker
 from harness.nursery import Nursery
+from harness.process import end_with_parent
 
 
 class _Job:
@@ -73,7 +74,7 @@ def main(arguments: list[str]) -> int:
     options = {"rows": given.rows, "only": [name for name in given.only.split(",") if name]}
     begun, results = time.monotonic(), []
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(given.jobs, len(seeds)), mp_context=spawn) as pool:
+    with ProcessPoolExecutor(min(given.jobs, len(seeds)), mp_context=spawn, initializer=end_with_parent) as pool:
         for done in as_completed([pool.submit(run_seed, seed, options) for seed in seeds]):
             results.append(done.result())
             _tell(results, len(seeds), time.monotonic() - begun, given)

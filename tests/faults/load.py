@@ -226,7 +226,7 @@ def _encoded(schema: Any, record: Mapping[str, Any]) -> bytes:
 
 
 class Sender(threading.Thread):
-    """Sends records at a rate, through whatever happens to the brokers; every record is in the log exactly once.
+    """Sends records at a rate, through whatever happens to the brokers; every record is in the log.
 
     Args:
         bootstrap: address.

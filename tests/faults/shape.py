@@ -66,7 +66,6 @@ def document_of(shape: Shape, home: Path, source: str, labelled: str, bootstrap:
             "any": [{"drift": {"columns": 2, "severity": "moderate"}}],
             "cooldown": "20s",
             "pending": "never",
-            "outcomes_wait": "36500d",  # else rules go on without labels that are read much later than predictions
         },
     }
     if shape.labels:

@@ -5,7 +5,6 @@ Nothing of librdkafka may run before the fork: its threads don't come along.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import json
@@ -22,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.process import Child
+from harness.process import Child, end_with_parent
 
 _COMPILED_S = 600.0
 """Compiling all kernels for the first time on a busy machine."""
@@ -166,8 +165,7 @@ def _serve(door: str, patch: str) -> None:
 def _become(log: str) -> None:
     """A process of its own, that ends with the nursery."""
     os.setsid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    end_with_parent()
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for number in (1, 2):
         os.dup2(output, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import signal
@@ -21,6 +22,12 @@ if sys.platform == "linux":
         os._exit(1)
 os.execvp(sys.argv[2], sys.argv[2:])
 """
+
+
+def end_with_parent() -> None:
+    """This process is killed when the thread that started it ends; Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 class Child:

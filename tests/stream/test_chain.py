@@ -36,6 +36,21 @@ def settled(chain: Chain, *parts: SummaryPart) -> list[tuple[int, int]]:
     return found
 
 
+def test_a_topic_is_silent_when_every_source_is_at_its_end() -> None:
+    chain = Chain(PLAN)
+    assert not chain.silent  # nothing is known yet
+    clocks = [SummaryPart("clock", Source("t", p, PLAN.epoch), 0, 0, 0, -1) for p in range(2)]
+    settled(chain, *clocks)
+    assert chain.silent  # an empty topic
+    settled(chain, part(0, 10), part(10, 20))
+    assert not chain.silent
+    settled(chain, clocks[1])
+    assert not chain.silent  # the source with the greatest clock may go on
+    settled(chain, clocks[0])
+    assert chain.silent
+    assert chain.frontier() < 20
+
+
 def test_ranges_wait_for_the_first_of_their_epoch() -> None:
     chain = Chain(PLAN)
     assert settled(chain, part(20, 30), part(10, 20)) == []

@@ -22,7 +22,7 @@ RETRAIN: dict[str, Any] = {
     "cooldown": "30s",
     "pending": "always",
     "deadline": "3m",
-    "outcomes_wait": "1h",
+    "outcomes_wait": "1s",
 }
 
 
