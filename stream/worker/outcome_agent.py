@@ -30,6 +30,9 @@ LOG = logging.getLogger(__name__)
 QUEUED_BYTES = 64 << 20
 """Predictions that may wait for the joins of a label topic, as records; what is beyond is read again later."""
 
+PERSIST_S = 5.0
+"""What a join holds goes to the disk so often, or as often as snapshots are taken if that is more."""
+
 ROOM_S = 1.0
 """A join that has fed nothing for this long, with a full queue, is no longer waited for."""
 
@@ -96,7 +99,8 @@ class OutcomeAgent:
             for topic, (position, end) in begun.predictions.items()
         }
         task = OutcomeTask(
-            tp, begun.machine, lanes, rebuilding=begun.rebuilding, lock=self._lock,
+            tp, begun.machine, lanes, rebuilding=begun.rebuilding,
+            persist_s=min(PERSIST_S, self._config.run.snapshot_every / 1000), lock=self._lock,
             publish=lambda parts: self._send(plan, parts), hold=self._hold, fail=self._fail,
         )  # fmt: skip
         self.owned[tp] = _Owned(task, begun.folder, start)

@@ -32,7 +32,6 @@ LOG = logging.getLogger(__name__)
 
 _LABEL_BLOCKS = 8
 _BUFFERED = 400_000
-_PERSIST_S = 5.0
 _RETRY_S = (0.5, 15.0)
 
 
@@ -112,6 +111,8 @@ class OutcomeTask:
         tp: the partition.
         machine: its join; nobody else touches it.
         lanes: topic → where its predictions come from.
+        rebuilding: whether what was stored has to be made again.
+        persist_s: what is new goes to the disk so often.
         lock: shared with everything that makes outputs or a checkpoint.
         publish: queues parts; called under the lock.
         hold: stops (True) or goes on with (False) the delivery of labels.
@@ -131,6 +132,7 @@ class OutcomeTask:
         lanes: Mapping[str, Lane],
         *,
         rebuilding: bool,
+        persist_s: float,
         lock: asyncio.Lock,
         publish: Callable[[list[ShardPart]], Awaitable[None]],
         hold: Callable[[TP, bool], None],
@@ -145,7 +147,7 @@ class OutcomeTask:
         self._wake = asyncio.Event()
         self._stopped = asyncio.Event()
         self._held = False
-        self._persisted_at = time.monotonic()
+        self._persisted_at, self._persist_s = time.monotonic(), persist_s
         self.reason = ""
         self.fed_some = asyncio.Event()
         self.acknowledged: int | None = None
@@ -319,7 +321,7 @@ class OutcomeTask:
 
     async def _persist(self) -> None:
         now, buffered = time.monotonic(), self.machine.store.buffered
-        if buffered < _BUFFERED and now - self._persisted_at < _PERSIST_S:
+        if buffered < _BUFFERED and now - self._persisted_at < self._persist_s:
             return
         self._persisted_at = now
         async with self._own:
