@@ -378,8 +378,10 @@ class MonitorJudge:
             return []
         decided: list[Decided] = []
         clocks = {clock.name: clock for clock in self._clocks()}
-        prompt = [stream.sealed for stream in self.streams if stream.name != "labels"]
-        for told in self.outcomes.advance(min(prompt, default=None)):
+        prompt = [stream for stream in self.streams if stream.name != "labels"]
+        sealed = min((stream.sealed for stream in prompt), default=None)
+        silent = all(stream.chain.silent for stream in prompt)
+        for told in self.outcomes.advance(sealed, silent=silent):
             decided += [*told.events, *told.others]
             self.policy.queue_outcomes(told.tick, told.news)
             self.incidents.queue(clocks[told.path], told.tick, told.events, [])

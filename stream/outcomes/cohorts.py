@@ -119,18 +119,19 @@ class Cohorts:
             if key[2] >= 0:
                 add_content(queued, key, content)
 
-    def advance(self, frontier: int, sealed: int | None) -> Iterator[Judged]:
+    def advance(self, frontier: int, sealed: int | None, *, silent: bool = False) -> Iterator[Judged]:
         """Judge what can be judged.
 
         Args:
             frontier: last pane that all label sources have passed.
             sealed: last pane that the predictions' streams have sealed; None: there are none.
+            silent: all predictions that there are have been read.
         """
         while True:
             if self._after < 0 and not self._begin(frontier):
                 self.sealed = max(self.sealed, frontier)
                 return
-            yield from self._go_on(frontier, sealed)
+            yield from self._go_on(frontier, sealed, silent)
             if self._after >= 0:
                 self.sealed = max(self.sealed, self._end_tick(self._look) - 1)
                 return
@@ -196,8 +197,11 @@ class Cohorts:
         self._look, self._after = look, 0
         return True
 
-    def _go_on(self, frontier: int, sealed: int | None) -> Iterator[Judged]:
-        """Look at the cohorts in order; leaves `_after` at the one that has to wait, or at -1."""
+    def _go_on(self, frontier: int, sealed: int | None, silent: bool) -> Iterator[Judged]:
+        """Look at the cohorts in order; leaves `_after` at the one that has to wait, or at -1.
+
+        How far predictions are behind labels says nothing while they are read: after an outage, anything.
+        """
         waited_ms = (frontier + 1) * self._pane_ms - 2 * self._horizon_ms
         end_ms = (self._end_tick(self._look) + 1) * self._pane_ms
         for number in sorted(c for c in self.open if c >= self._after):
@@ -207,7 +211,7 @@ class Cohorts:
                 continue
             due = [version for version in self._versions(cohort) if self._is_due(number, cohort, version, final)]
             complete = sealed is None or (sealed + 1) * self._pane_ms >= over_ms
-            if due and not complete and over_ms > waited_ms:
+            if due and not complete and (over_ms > waited_ms or not silent):
                 self._after = number
                 return
             for version in due:

@@ -185,15 +185,16 @@ class OutcomeJudge:
             else:
                 add_entry(self._panes.setdefault(entry.tick, {}), entry, part.source.partition, self._shape)
 
-    def advance(self, prompt: int | None) -> Iterator[Told]:
+    def advance(self, prompt: int | None, *, silent: bool = False) -> Iterator[Told]:
         """Seal and judge what can be.
 
         Args:
             prompt: last pane that the streams of predictions and features have sealed; None without any.
+            silent: these streams have been read to their ends.
         """
         for tick, pane in self._seal():
             yield self._labels(tick, pane)
-        for judged in self.cohorts.advance(self.panes.sealed, prompt):
+        for judged in self.cohorts.advance(self.panes.sealed, prompt, silent=silent):
             moves = self.moves.by(judged.version, judged.start_ms, judged.end_ms)
             reports, events = self.verdicts.judge(judged, moves)
             whole = [report for report in reports if not report.segment]

@@ -135,7 +135,7 @@ def test_a_disk_that_is_full_stops_the_worker_and_room_lets_it_go_on(deploy: Cal
         disk.fill()
         on.send(LOAD.records()[FIRST : 2 * FIRST], 1e6)
         on.wait_sent()
-        (worker,) = on.running()
+        worker = on.workers[-1]
         assert worker.process.wait(60) == 4, worker.process.tail()
         assert "can't be written" in said(on)
         assert "is the disk full? run.store names the folder" in said(on)
@@ -168,8 +168,7 @@ def test_a_log_too_short_for_a_lost_store_stops_the_worker_and_since_is_the_way_
     cut = [TopicPartition(on.source, p, end - 50) for p, end in enumerate(ends)]
     for future in on.kafka.admin.delete_records(cut).values():
         future.result(30)
-    on.tend()
-    (worker,) = on.running()
+    worker = on.start()
     assert worker.process.wait(60) == 4, worker.process.tail()
     told = said(on)
     assert "nothing is stored of the predictions that labels wait for" in told
