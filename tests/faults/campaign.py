@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from faults.nemesis import carry_out, schedule
-from faults.surroundings import make_broker
+from faults.surroundings import make_broker, make_cluster
 from harness.broker import Broker
+from harness.cluster import Cluster
 from harness.nursery import Nursery
 from harness.process import end_with_parent
 
@@ -26,33 +27,38 @@ from harness.process import end_with_parent
 class _Job:
     """What the schedules of one process share."""
 
-    kafka: Broker | None = None
+    kafka: ClassVar[dict[int, Broker | Cluster]] = {}
     nursery: Nursery | None = None
 
 
+def _kafka(brokers: int) -> Broker | Cluster:
+    if brokers not in _Job.kafka:
+        made = make_broker() if brokers == 1 else make_cluster()
+        made.start()
+        _Job.kafka[brokers] = made
+    return _Job.kafka[brokers]
+
+
 def run_seed(seed: int, options: dict[str, Any]) -> dict[str, Any]:
-    """Run the schedule of a seed, in a broker that the process keeps; what came out, as JSON values."""
+    """Run the schedule of a seed, in a Kafka that the process keeps; what came out, as JSON values."""
     plan = schedule(seed, **options)
     told: dict[str, Any] = {"seed": seed, "faults": plan.names, "schedule": str(plan), "ok": False}
     try:
-        if _Job.kafka is None:
-            _Job.nursery = Nursery()
-            _Job.kafka = make_broker()
-            _Job.kafka.start()
-        on, result = carry_out(plan, _Job.kafka, _Job.nursery)
+        _Job.nursery = _Job.nursery or Nursery()
+        kafka = _kafka(plan.shape.brokers)
+        on, result = carry_out(plan, kafka, _Job.nursery)
         told |= {"ok": not result.error, "events": result.events, "records": result.records,
                  "seconds": round(result.seconds, 1), "error": result.error}  # fmt: skip
         if told["ok"]:
             shutil.rmtree(on.home)
-            _Job.kafka.delete_topics(*[t for t in [on.source, on.labelled] if t], *_own(on.config.topics))
+            kafka.delete_topics(*[t for t in [on.source, on.labelled] if t], *_own(on.config.topics))
         else:
             (on.home / "schedule.txt").write_text(f"{plan}\n\n{result.error}\n")
             told["folder"] = str(on.home)
-    except Exception:  # noqa: BLE001 - the campaign goes on, with a broker that can be trusted
-        told |= {"error": traceback.format_exc(), "seconds": 0.0}
-        if _Job.kafka is not None:
-            _Job.kafka.close()
-        _Job.kafka = None
+    except Exception:  # noqa: BLE001 - the campaign goes on, with a Kafka that can be trusted
+        told |= {"ok": False, "error": traceback.format_exc(), "seconds": 0.0}
+        if (kafka_ := _Job.kafka.pop(plan.shape.brokers, None)) is not None:
+            kafka_.close()
     return told
 
 
@@ -68,10 +74,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rows", type=int, default=12_000, help="predictions in each schedule")
     parser.add_argument("--only", default="", help="kinds of faults, separated by commas")
     parser.add_argument("--out", type=Path, help="results are appended to it, a line of JSON each")
+    parser.add_argument("--brokers", type=int, choices=[1, 3], help="only one, or only three")
     given = parser.parse_args(arguments)
     first, _, end = given.seeds.partition(":")
     seeds = list(range(int(first), int(end))) if end else [int(s) for s in first.split(",")]
     options = {"rows": given.rows, "only": [name for name in given.only.split(",") if name]}
+    options |= {} if given.brokers is None else {"brokers": given.brokers}
     begun, results = time.monotonic(), []
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(given.jobs, len(seeds)), mp_context=spawn, initializer=end_with_parent) as pool:
@@ -95,6 +103,7 @@ def _tell(results: list[dict[str, Any]], count: int, passed_s: float, given: arg
     )
     if not last["ok"]:
         only = f" --only {given.only}" if given.only else ""
+        only += f" --brokers {given.brokers}" if given.brokers else ""
         print(f"{last['schedule']}\n{last['error']}\n  kept: {last.get('folder', '')}")
         print(f"  again: make faults ARGS='--seeds {last['seed']} --rows {given.rows}{only}'", flush=True)
     if given.out:

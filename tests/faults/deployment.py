@@ -29,6 +29,7 @@ from faults.shape import Shape, document_of
 from faults.surroundings import patiently
 from faults.worker import Worker
 from harness.broker import Broker
+from harness.clients import Kafka
 from harness.nursery import Nursery, Process
 from harness.process import Child, free_ports, wait_for
 
@@ -49,14 +50,14 @@ class Deployment:
     """A configuration that runs.
 
     Args:
-        kafka: the broker.
+        kafka: one broker, or three.
         shape: what it is like.
         nursery: forks workers; None: every worker is a program started anew.
         rng: decides what nobody else does.
         overrides: changes to the configuration, section by section.
     """
 
-    kafka: Broker
+    kafka: Kafka
     shape: Shape = field(default_factory=Shape)
     nursery: Nursery | None = None
     rng: random.Random = field(default_factory=lambda: random.Random(0))
@@ -151,27 +152,32 @@ class Deployment:
         while len(self.running()) < self.wanted and not self.problems:
             self.start()
 
-    # the broker
+    # the broker, where there is only one
+
+    @property
+    def _broker(self) -> Broker:
+        assert isinstance(self.kafka, Broker)
+        return self.kafka
 
     def kill_broker(self) -> None:
         """SIGKILL, as a crashed machine would."""
         if not self.broker_down:
             self.broker_down, self.broker_frozen = True, False
-            self.kafka.kill()
+            self._broker.kill()
 
     def freeze_broker(self) -> None:
         """SIGSTOP: connections stay open, nothing answers."""
         if not self.broker_down:
             self.broker_frozen = True
-            self.kafka.freeze()
+            self._broker.freeze()
 
     def heal_broker(self) -> None:
         """It runs, and answers."""
         if self.broker_down:
-            self.kafka.start()
+            self._broker.start()
             self.broker_down = False
         if self.broker_frozen:
-            self.kafka.thaw()
+            self._broker.thaw()
             self.broker_frozen = False
 
     # records in, events out
@@ -252,7 +258,7 @@ class Deployment:
             assert not self.problems, self.problems[0]
             return wanted <= history_of(self.raws()).events.keys()
 
-        wait_for(done, timeout_s, "all events", every_s=0.3)
+        wait_for(done, timeout_s, "all events", every_s=1.0)
 
     def stop_all(self) -> None:
         """SIGTERM to all at once; each must end with 0."""

@@ -15,8 +15,7 @@ from faults.deployment import Deployment
 from faults.fault import Fault, Kind
 from faults.load import Load, drawn
 from faults.shape import Shape
-from faults.surroundings import SURROUNDINGS
-from harness.broker import Broker
+from harness.clients import Kafka
 from harness.nursery import Nursery
 
 STORM = "rebalances"
@@ -77,7 +76,7 @@ def schedule(
     seed: int,
     *,
     only: Sequence[str] = (),
-    has: frozenset[str] = SURROUNDINGS,
+    brokers: int | None = None,
     rows: int = 12_000,
     labels: bool | None = None,
 ) -> Schedule:
@@ -86,11 +85,12 @@ def schedule(
     Args:
         seed: everything follows from it and from the other arguments.
         only: kinds to draw from; empty: all.
-        has: what the surroundings have, beside what the shape says.
+        brokers: 1 or 3; None: the seed says.
         rows: predictions.
         labels: with or without; None: the seed says.
     """
     rng = random.Random(seed)
+    few = random.Random(f"brokers of {seed}").random() < 0.9
     shape = Shape(
         workers=rng.choice([1, 1, 2, 2, 3, 4]),
         partitions=rng.randint(1, 6),
@@ -98,7 +98,7 @@ def schedule(
         protocol=rng.choice(["classic", "consumer"]),
         labels=rng.random() < 0.4 if labels is None else labels,
         format=rng.choice(["avro", "avro", "cloudevents-json"]),
-        more=has,
+        brokers=brokers or (1 if few else 3),
     )
     load = drawn(rng, shape.partitions, shape.labels, rows)
     lasts = rows / load.per_second + 2.0
@@ -143,13 +143,13 @@ class Result:
 
 
 def carry_out(
-    plan: Schedule, kafka: Broker, nursery: Nursery | None, *, patience_s: float = 150.0
+    plan: Schedule, kafka: Kafka, nursery: Nursery | None, *, patience_s: float = 150.0
 ) -> tuple[Deployment, Result]:
     """Run a schedule, and compare; the deployment's workers have ended, its topics and its folder are left.
 
     Args:
         plan: the schedule.
-        kafka: a broker that may be harmed; it is well again afterwards.
+        kafka: one broker or three, as the shape says, that may be harmed; all is well again afterwards.
         nursery: forks workers.
         patience_s: how long the last events may take once nothing is wrong any more.
     """

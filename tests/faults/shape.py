@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.load import HORIZON_MS, MONITOR, WAIT_MS
-from faults.surroundings import SESSION_MS
+from faults.surroundings import SESSION_MS, SURROUNDINGS
 
 ROLES = ("summaries", "drift", "incidents", "performance", "retrain", "state", "profiles", "deadletter")
 
@@ -23,8 +23,8 @@ class Shape:
         protocol: "classic" or "consumer".
         labels: whether outcomes are joined.
         format: of the output, "avro" or "cloudevents-json".
+        brokers: 1, or 3 that keep copies.
         executed: share of the workers that are started as a program, not forked.
-        more: further things that it has, which faults may need.
     """
 
     workers: int = 2
@@ -33,13 +33,13 @@ class Shape:
     protocol: str = "classic"
     labels: bool = False
     format: str = "avro"
+    brokers: int = 1
     executed: float = 0.1
-    more: frozenset[str] = frozenset()
 
     @property
     def has(self) -> frozenset[str]:
         """What faults may need of it."""
-        return self.more | ({"labels"} if self.labels else set())
+        return SURROUNDINGS[self.brokers] | ({"labels"} if self.labels else set())
 
 
 def document_of(shape: Shape, home: Path, source: str, labelled: str, bootstrap: str) -> dict[str, Any]:
@@ -86,7 +86,8 @@ def document_of(shape: Shape, home: Path, source: str, labelled: str, bootstrap:
             "group_protocol": shape.protocol,
         },
         "monitors": {MONITOR: monitor},
-        "topics": {role: f"{source}.{role}" for role in ROLES} | {"summaries_partitions": shape.shards},
+        "topics": {role: f"{source}.{role}" for role in ROLES}
+        | {"summaries_partitions": shape.shards, "replication": shape.brokers},
         "limits": {"pane": "1s", "lateness": "2s", "retention": "10s"},
         "output": {"format": shape.format},
         # a partition may be idle for as long as a fault lasts: no clock is forced

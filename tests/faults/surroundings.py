@@ -10,10 +10,11 @@ from confluent_kafka import KafkaException
 
 from driftbus.schemas.errors import Unavailable
 from harness.broker import Broker
+from harness.cluster import Cluster
 from harness.proxied import ProxiedBroker
 
-SURROUNDINGS = frozenset({"broker", "proxy"})
-"""What every schedule's surroundings have, which faults may need."""
+SURROUNDINGS = {1: frozenset({"broker", "proxy"}), 3: frozenset({"cluster"})}
+"""By the number of brokers, what there is that faults may need."""
 
 SESSION_MS = 4_000
 """A worker not heard of for so long loses its partitions, in either protocol."""
@@ -30,6 +31,11 @@ BROKER_SETTINGS: Mapping[str, object] = {
 def make_broker() -> Broker:
     """One broker, which workers reach through a proxy."""
     return ProxiedBroker(BROKER_SETTINGS)
+
+
+def make_cluster() -> Cluster:
+    """Three brokers, which workers reach through a proxy each."""
+    return Cluster(BROKER_SETTINGS)
 
 
 T = TypeVar("T")
