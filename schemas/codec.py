@@ -33,6 +33,7 @@ from driftbus.schemas.events import (
     MonitorState,
     OffsetRange,
     Published,
+    Registration,
     RetrainTrigger,
     Source,
     SummaryPart,
@@ -151,6 +152,16 @@ def encode_manual(command: ManualRetrain) -> bytes:
 def decode_manual(body: bytes, writer: Contract | None = None) -> ManualRetrain:
     """A manual command from its Avro body; raises DecodeError."""
     return ManualRetrain(**_decode("ManualRetrain", body, writer))
+
+
+def encode_registration(registration: Registration) -> bytes:
+    """The Avro body of a registration."""
+    return _encode("Registration", _flat(registration) | {"counting": dict(sorted(registration.counting.items()))})
+
+
+def decode_registration(body: bytes, writer: Contract | None = None) -> Registration:
+    """A registration from its Avro body; raises DecodeError."""
+    return Registration(**_decode("Registration", body, writer))
 
 
 def encode_drift(event: DriftEvent) -> bytes:
@@ -272,14 +283,16 @@ def decode_state(body: bytes, writer: Contract | None = None) -> MonitorState:
     return state
 
 
-def encode_message(message: SummaryPart | ManualRetrain) -> bytes:
+def encode_message(message: SummaryPart | ManualRetrain | Registration) -> bytes:
     """A whole value for the summaries topic."""
+    if isinstance(message, Registration):
+        return contract("Registration").header + encode_registration(message)
     if isinstance(message, SummaryPart):
         return contract("SummaryPart").header + encode_part(message)
     return contract("ManualRetrain").header + encode_manual(message)
 
 
-def decode_message(value: bytes) -> SummaryPart | ManualRetrain:
+def decode_message(value: bytes) -> SummaryPart | ManualRetrain | Registration:
     """What a record of the summaries topic says.
 
     Raises:
@@ -290,6 +303,8 @@ def decode_message(value: bytes) -> SummaryPart | ManualRetrain:
         return decode_part(value[10:], writer)
     if writer.name == "ManualRetrain":
         return decode_manual(value[10:], writer)
+    if writer.name == "Registration":
+        return decode_registration(value[10:], writer)
     raise DecodeError("wrong_schema", f"{writer.name} does not belong on the summaries topic")
 
 

@@ -448,6 +448,23 @@ class ManualRetrain:
 
 
 @dataclass(frozen=True, slots=True)
+class Registration:
+    """How many partitions a source topic has, as a worker knows it, on the summaries topic.
+
+    Args:
+        topic: the source topic.
+        epoch: of its parts.
+        partitions: from here on so many are waited for; a smaller number than before changes nothing.
+        counting: monitor → fingerprint of what decides which of its rows are counted where.
+    """
+
+    topic: str
+    epoch: str
+    partitions: int
+    counting: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
 class MonitorState:
     """Snapshot of one monitor's judge, as it lies in the compacted state topic.
 

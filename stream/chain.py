@@ -62,11 +62,18 @@ class SourceChain:
 
 
 class Chain:
-    """All sources of one topic, for one stream of a monitor."""
+    """All sources of one topic, for one stream of a monitor.
+
+    How many there are is said on the summaries log, so that it is a function of the log when panes begin to wait for
+    a new partition.
+
+    Attributes:
+        sources: by partition; empty before the first message.
+    """
 
     def __init__(self, topic: Sources) -> None:
         self._topic = topic
-        self.sources = [SourceChain() for _ in range(topic.partitions)]
+        self.sources: list[SourceChain] = []
 
     @property
     def forced(self) -> bool:
@@ -84,22 +91,27 @@ class Chain:
         """Ranges that wait for an earlier one."""
         return sum(len(source.pending) for source in self.sources)
 
+    def register(self, partitions: int) -> None:
+        """Wait for so many sources from here on; there are never fewer than before."""
+        self.sources += [SourceChain() for _ in range(len(self.sources), partitions)]
+
     def begin_anywhere(self) -> None:
         """Begin each source with the first range that comes: the log no longer has the earlier ones."""
+        self.register(self._topic.partitions)
         for source in self.sources:
             source.applied = ANYWHERE
 
     def take(self, part: SummaryPart) -> Iterator[SummaryPart]:
         """Apply a part; yields the ranges to settle now, in order. Settle each before asking for the next.
 
+        The part of a partition that nobody has registered registers it.
+
         Raises:
             StateError: two ranges of one source overlap: workers with different code or limits feed one epoch.
         """
-        if part.source.partition >= len(self.sources):
-            raise StateError(
-                f"{part.source.topic} has a partition {part.source.partition}, {len(self.sources)} were known at "
-                "the start: restart all workers to take up the new partitions"
-            )
+        if not self.sources:  # a replay, or an older release: nothing was registered
+            self.register(self._topic.partitions)
+        self.register(part.source.partition + 1)
         source = self.sources[part.source.partition]
         if source.applied == ANYWHERE and part.kind == "final":
             source.applied = part.a
@@ -158,12 +170,15 @@ class Chain:
 
     def frontier(self) -> int:
         """Greatest pane that every source has passed, forced clocks included; below 0 for none."""
-        return min(max(s.log_clock, s.forced) for s in self.sources) - 1 - self._topic.lateness
+        return self._lowest() - 1 - self._topic.lateness
 
     def expired_before(self) -> int:
         """Panes before this are expired for every source."""
-        lowest = min(max(s.log_clock, s.forced) for s in self.sources)
-        return lowest - 1 - self._topic.lateness - self._topic.retention
+        return self._lowest() - 1 - self._topic.lateness - self._topic.retention
+
+    def _lowest(self) -> int:
+        """How far the slowest source has come."""
+        return min((max(s.log_clock, s.forced) for s in self.sources), default=-1)
 
     def state(self) -> list[list[Any]]:
         return [

@@ -16,7 +16,7 @@ import numpy as np
 from driftbus.detectors.episodes import OpenEpisode
 from driftbus.detectors.verdict import ColumnView
 from driftbus.schemas.errors import StateError
-from driftbus.schemas.events import DriftEvent, Entry, Group, ManualRetrain, Published, Source, SummaryPart
+from driftbus.schemas.events import DriftEvent, Entry, Group, ManualRetrain, Published, Registration, SummaryPart
 from driftbus.stream.chain import Chain, Late
 from driftbus.stream.crowding import OTHER as OTHER
 from driftbus.stream.crowding import furthest, most_groups, most_open, thin
@@ -29,7 +29,7 @@ from driftbus.stream.schemas import SchemaJudge
 from driftbus.stream.state import pack_state, unpack_state
 from driftbus.stream.triggers import PolicyClock, Sealed
 
-Message = SummaryPart | ManualRetrain
+Message = SummaryPart | ManualRetrain | Registration
 Decided = Published
 
 _STATE_VERSION = 3
@@ -329,6 +329,9 @@ class MonitorJudge:
         self.offset = offset + 1
         if isinstance(message, ManualRetrain):
             return list(self.policy.manual(message, self.incidents.homes)) if message.monitor == self.plan.name else []
+        if isinstance(message, Registration):
+            self._register(message)
+            return []
         outcomes, topic = self.plan.outcomes, self.plan.topics.get(message.source.topic)
         if outcomes is not None and (message.source.topic, message.source.epoch) == (outcomes.topic, outcomes.epoch):
             return self._take_outcomes(message)
@@ -343,6 +346,16 @@ class MonitorJudge:
                 for part in stream.chain.take(message):
                     stream.settle(part)
         return self._advance()
+
+    def _register(self, message: Registration) -> None:
+        """From here on wait for so many partitions of a topic."""
+        for stream in self.streams:
+            if (stream.topic, self.plan.topics[stream.topic].epoch) == (message.topic, message.epoch):
+                stream.chain.register(message.partitions)
+        outcomes = self.plan.outcomes
+        if outcomes is not None and (outcomes.topic, outcomes.epoch) == (message.topic, message.epoch):
+            assert self.outcomes is not None
+            self.outcomes.chain.register(message.partitions)
 
     def _take_outcomes(self, part: SummaryPart) -> list[Decided]:
         """A part of the outcomes: counts of labels beside what was predicted, in a chain of their own."""
@@ -478,12 +491,3 @@ class Judge:
         """A snapshot of one monitor; it counts as written from here on."""
         self._written[name] = self.monitors[name].offset
         return self.monitors[name].snapshot()
-
-
-def sources_of(plan: MonitorPlan) -> list[Source]:
-    """Every registered source of a monitor: all partitions of its topics, and of its outcomes."""
-    sources = [Source(t.topic, p, t.epoch) for t in plan.topics.values() for p in range(t.partitions)]
-    outcomes = plan.outcomes
-    if outcomes is not None:
-        sources += [Source(outcomes.topic, p, outcomes.epoch) for p in range(outcomes.partitions)]
-    return sources

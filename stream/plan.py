@@ -169,8 +169,8 @@ def build_plans(
             state_key=fingerprint(
                 [
                     identity,
-                    sorted((t, p.epoch, p.partitions) for t, p in plans.items()),
-                    *([[source.topic, source.epoch, source.partitions]] if source is not None else []),
+                    sorted((t, p.epoch) for t, p in plans.items()),
+                    *([[source.topic, source.epoch]] if source is not None else []),
                     *(comparison.model_dump(mode="json") for comparison in monitor.comparisons),
                 ]
             ),

@@ -74,6 +74,8 @@ def consumer_properties(kafka: KafkaConfig, group: str) -> dict[str, Any]:
         "fetch.queue.backoff.ms": 10,
         # a request that wakes a resumed partition waits behind a long-polling fetch for up to this
         "fetch.wait.max.ms": 100,
+        # a partition that was added is assigned only when the client looks again; the default is 5 min
+        "topic.metadata.refresh.interval.ms": 5_000,
         "queued.min.messages": 100_000,
         "queued.max.messages.kbytes": 32_768,
     }

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterable
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from faust.types import TP
@@ -52,6 +52,22 @@ class Probe:
             return False
         self.ends, self.answered_at = ends, time.monotonic()
         return True
+
+    async def partitions(self, topics: Iterable[str]) -> dict[str, int]:
+        """Topic → number of partitions, of those of which it can be seen now."""
+        return await asyncio.to_thread(self._partitions, sorted(topics))
+
+    def _partitions(self, topics: list[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        if not topics:
+            return found
+        asked = self._admin.describe_topics(TopicCollection(topics), request_timeout=_ANSWER_S)
+        for topic, future in asked.items():
+            try:
+                found[topic] = len(future.result(_ANSWER_S + 1).partitions)
+            except (KafkaException, TimeoutError) as error:
+                LOG.debug("partitions of %s: %r", topic, error)
+        return found
 
     def _ask(self, tps: set[TP]) -> dict[TP, int]:
         if not tps:

@@ -16,7 +16,6 @@ from faust.types import TP
 
 from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import BatchDecoder, Resolver
-from driftbus.schemas.errors import StateError
 from driftbus.stream.plan import TopicPlan
 from driftbus.stream.records import RecordBatch
 from driftbus.stream.summarise import Summariser
@@ -66,6 +65,7 @@ class SummariseAgent:
         hold: stops (True) or goes on with (False) the delivery of one partition.
         fail: stops the worker.
         metrics: of the worker.
+        partitions: topic → how many partitions it has by now.
     """
 
     def __init__(
@@ -81,7 +81,9 @@ class SummariseAgent:
         hold: Callable[[TP, bool], None],
         fail: Callable[[BaseException], None],
         metrics: Metrics,
+        partitions: Callable[[str], int],
     ) -> None:
+        self._partitions = partitions
         self._config, self._plans, self._resolvers = config, plans, resolvers
         self._outcomes, self._outbox, self._publish, self._lock = outcomes, outbox, publish, lock
         self._hold, self._fail, self._metrics = hold, fail, metrics
@@ -90,11 +92,6 @@ class SummariseAgent:
     def take(self, tp: TP, start: Start) -> None:
         """Begin with a newly assigned partition."""
         plan = self._plans[tp.topic]
-        if tp.partition >= plan.partitions:
-            raise StateError(
-                f"{tp.topic} has got a partition {tp.partition}, {plan.partitions} were known at the start: "
-                "restart all workers to take up the new partitions"
-            )
         machine = Summariser(plan, tp.partition, base=start.base, position=start.position)
         decoder = BatchDecoder(plan.projection, self._resolvers[tp.topic], max_bytes=self._config.limits.record_bytes)
         queue = Patience(tp, self._step, self._hold, self._fail, self._metrics.waiting)
@@ -172,7 +169,7 @@ class SummariseAgent:
             silent = time.monotonic() - source.heard >= after_s and not source.queue.reason
             if not silent or not caught_up(tp):
                 continue
-            if source.machine.plan.partitions > 1:
+            if self._partitions(tp.topic) > 1:
                 async with self._lock:
                     if self.sources.get(tp) is source:
                         await self._show(source)  # first, so that its open range counts

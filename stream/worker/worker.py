@@ -22,6 +22,7 @@ from driftbus.stream.worker.outbox import Outbox, producer_properties
 from driftbus.stream.worker.outcome_agent import OutcomeAgent
 from driftbus.stream.worker.probe import Probe
 from driftbus.stream.worker.publish import Publisher
+from driftbus.stream.worker.registrar import Registrar
 from driftbus.stream.worker.repartition_agent import RepartitionAgent
 from driftbus.stream.worker.sourcestate import Place, Start, commit_of, start_of
 from driftbus.stream.worker.start import Prepared
@@ -30,6 +31,8 @@ from driftbus.stream.worker.summarise_agent import SummariseAgent
 LOG = logging.getLogger(__name__)
 
 PROBE_S = 5.0
+PARTITIONS_S = 2.0
+"""Seconds between two looks at how many partitions the source topics have."""
 STATUS_S = 1.0
 
 
@@ -63,6 +66,7 @@ class Worker(BusApp):
         self.outbox = Outbox(producer_properties(config.kafka, f"{config.app}-outbox"), self.poison)
         publish = Publisher(config, self.outbox, ready.schema_ids)
         plans = ready.plans
+        self.registrar = Registrar(plans, config.topics.summaries, self.outbox)
         self.outcomes = OutcomeAgent(
             config,
             plans.outcomes,
@@ -84,6 +88,7 @@ class Worker(BusApp):
             hold=partial(self._hold, "outside"),
             fail=self.poison,
             metrics=metrics,
+            partitions=self.registrar.partitions,
         )
         self.repartitioning = RepartitionAgent(
             config,
@@ -121,6 +126,7 @@ class Worker(BusApp):
                 self.repartitioning.take(tp, committed)
                 continue
             plan, outcomes = self._plans.topics[tp.topic], self._plans.outcomes.get(tp.topic)
+            await self.registrar.announce(tp.topic, tp.partition + 1)
             start = start_of(committed, plan.epoch)
             starts, places = [start], [Place(plan.epoch, start.base, start.position)]
             if outcomes is not None:
@@ -185,6 +191,7 @@ class Worker(BusApp):
             (run.preview_every / 1000, self._show_open_ranges),
             (min(1.0, run.snapshot_every / 1000), self.judging.snapshot_due),
             (PROBE_S, self._ask_brokers),
+            (PARTITIONS_S, self._look_for_partitions),
             (PROBE_S, self.judging.show),
             (STATUS_S, self._write_status),
             (STATUS_S, lambda: self.outcomes.show(self._probe.ends)),
@@ -215,6 +222,10 @@ class Worker(BusApp):
         end, asked = self.delivery.caught_up(tp), self._probe.answered_at
         fresh = asked is not None and time.monotonic() - asked < 3 * PROBE_S
         return fresh and end is not None and self._probe.ends.get(tp, end + 1) <= end
+
+    async def _look_for_partitions(self) -> None:
+        if self.joined:  # before it nothing is said of any topic
+            await self.registrar.look(await self._probe.partitions(self.registrar.topics))
 
     async def _ask_brokers(self) -> None:
         at_ms = time.time_ns() // 1_000_000

@@ -26,6 +26,7 @@ _BODIES = {
     "RetrainTrigger": codec.encode_retrain(samples.RETRAIN),
     "SummaryPart": codec.encode_part(samples.PART),
     "ManualRetrain": codec.encode_manual(samples.MANUAL),
+    "Registration": codec.encode_registration(samples.REGISTRATION),
     "MonitorState": codec.encode_state(samples.STATE),
     "Profile": codec.encode_profile(samples.PROFILE),
 }

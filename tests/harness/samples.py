@@ -19,6 +19,7 @@ from driftbus.schemas.events import (
     Member,
     MonitorState,
     OffsetRange,
+    Registration,
     RetrainTrigger,
     Source,
     SummaryPart,
@@ -235,6 +236,7 @@ ENTRY = Entry(
 )
 WRITER = WriterFields(0xFEDC_BA98_7654_3210, (("income", "double?"), ("time", "timestamp-millis")))
 PART = SummaryPart("final", Source("predictions", 3, "0a1b2c3d"), 10, 24_000, 25_098, 176_060_700, (ENTRY,), (WRITER,))
+REGISTRATION = Registration("predictions", "89abcdef01234567", 6, {"credit": "0123", "fraud": "4567"})
 MANUAL = ManualRetrain("credit", "new pricing", "ana", 1_760_609_400_123, "trigger", True)
 STATE = MonitorState("credit", 1_234_567, b"\x00state\xff")
 
@@ -362,6 +364,7 @@ parts = st.builds(
         max_size=2,
     ).map(tuple),
 )
+registrations = st.builds(Registration, _names, _names, st.integers(0, 10_000), st.dictionaries(_names, _names))
 manuals = st.builds(ManualRetrain, _names, _names, _names, _long)
 states = st.builds(MonitorState, _names, _long, st.binary(max_size=100))
 _maybe = st.none() | _number

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from driftbus.schemas import codec
 from driftbus.schemas.contracts import contract, make_contract, schema_text, writer_of
 from driftbus.schemas.errors import DecodeError, StateError
-from driftbus.schemas.events import ManualRetrain, MonitorState, Published, SummaryPart
+from driftbus.schemas.events import ManualRetrain, MonitorState, Published, Registration, SummaryPart
 from harness import samples
 
 
-@given(samples.parts | samples.manuals)
-def test_messages_come_back_equal(message: SummaryPart | ManualRetrain) -> None:
+@given(samples.parts | samples.manuals | samples.registrations)
+def test_messages_come_back_equal(message: SummaryPart | ManualRetrain | Registration) -> None:
     assert codec.decode_message(codec.encode_message(message)) == message
 
 

@@ -37,7 +37,7 @@ def test_all_contracts_are_there() -> None:
         ["FeatureEvent", "LabelEvent", "PredictionEvent"],
         ["ComparisonEvent", "DriftEvent", "Incident", "PerformanceReport", "RetrainTrigger"],
     )
-    inner = ["ManualRetrain", "MonitorState", "Profile", "SummaryPart"]
+    inner = ["ManualRetrain", "MonitorState", "Profile", "Registration", "SummaryPart"]
     assert sorted([*inputs, *bus, *inner]) == NAMES
 
 

@@ -18,10 +18,10 @@ from driftbus.detectors.profile import ColumnProfile, Profile
 from driftbus.detectors.sampling import NO_DELAY
 from driftbus.detectors.sketches import Sketches, merged
 from driftbus.detectors.verdict import ColumnView, Transition
-from driftbus.schemas.codec import decode_part, encode_part
+from driftbus.schemas.codec import decode_message, encode_message
 from driftbus.schemas.columns import PRESENT, Block
 from driftbus.schemas.config import Config
-from driftbus.schemas.events import DriftEvent, Histogram, Incident, SummaryPart
+from driftbus.schemas.events import DriftEvent, Histogram, Incident, Registration, SummaryPart
 from driftbus.schemas.fields import WriterFields
 from driftbus.schemas.hashing import hash_bytes
 from driftbus.stream.judge import Judge
@@ -30,6 +30,8 @@ from driftbus.stream.summarise import ShardPart, Summariser
 
 TOPIC = "source"
 MONITORS = ("m0", "m1", "m2")
+OF_PARTITIONS = frozenset({"append", "read", "send", "preview", "force", "commit", "crash1", "zombie1"})
+"""Actions on a source partition; the others are on a summaries partition, or on the topic."""
 FAULTS = frozenset({"crash1", "zombie1", "crash2", "zombie2", "dup", "reorder", "gap", "snaploss", "force"})
 
 
@@ -46,7 +48,11 @@ class Rec:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Everything that a run depends on."""
+    """Everything that a run depends on.
+
+    Args:
+        known: partitions that the topic has in the beginning, the others are added by ``grow``; 0: all of them.
+    """
 
     partitions: int
     shards: int
@@ -57,6 +63,7 @@ class Schedule:
     faults: frozenset[str]
     logs: tuple[tuple[Rec, ...], ...]
     actions: tuple[tuple[str, int, int, int], ...]
+    known: int = 0
 
 
 class FoldingDetector:
@@ -125,7 +132,7 @@ WRITERS = (WriterFields(9, (("x", "double"),)), WriterFields(5, (("x", "double")
 """Two writer schemas that alternate."""
 
 
-def plans_of(schedule: Schedule) -> Plans:
+def plans_of(schedule: Schedule, partitions: int = 0) -> Plans:
     config = Config.model_validate(
         {
             "kafka": {"bootstrap": "none:1"},
@@ -147,7 +154,7 @@ def plans_of(schedule: Schedule) -> Plans:
         }
     )
     profiles = {(m, "predictions"): PROFILE for m in MONITORS}
-    return build_plans(config, profiles, {TOPIC: schedule.partitions}, schedule.shards)
+    return build_plans(config, profiles, {TOPIC: partitions or schedule.partitions}, schedule.shards)
 
 
 def block_of(plans: Plans, records: list[Rec]) -> tuple[Block, np.ndarray]:
@@ -236,10 +243,10 @@ class World:
         self.published: list[DriftEvent | Incident] = []
         self.snapshots: dict[str, bytes] = {}
         self.committed: list[int | None] = [None] * schedule.partitions
-        self.stage1 = [[Stage1(self.plans, p, 0)] for p in range(schedule.partitions)]
-        self.stage2: list[list[tuple[Judge, list[DriftEvent | Incident]]]] = [
-            [(Judge(self.plans, s), [])] for s in range(schedule.shards)
-        ]
+        self.known = schedule.known or schedule.partitions
+        self.grown = self.known == schedule.partitions
+        self.stage1 = [[self.new1(p)] if p < self.known else [] for p in range(schedule.partitions)]
+        self.stage2 = [[self.new2(s)] for s in range(schedule.shards)]
 
     def run(self) -> None:
         for action in self.schedule.actions:
@@ -249,13 +256,24 @@ class World:
     def act(self, what: str, x: int, y: int, r: int) -> None:
         faults = self.schedule.faults
         p, s = x % self.schedule.partitions, x % self.schedule.shards
+        if what == "grow":
+            self.grown = True
+            return
+        if what == "notice":
+            self.notice()
+            return
+        if p >= self.known and what in OF_PARTITIONS and not (what == "append" and self.grown):
+            return
+        if what == "append":
+            self.available[p] = min(len(self.schedule.logs[p]), self.available[p] + 1 + r % 3)
+            return
+        if what not in OF_PARTITIONS:
+            p = 0
         worker = self.stage1[p][-1 - y % len(self.stage1[p])]
         judge, events = self.stage2[s][-1 - y % len(self.stage2[s])]
         if worker.failed and what in {"read", "send", "preview", "force"}:
             return
         match what:
-            case "append":
-                self.available[p] = min(len(self.schedule.logs[p]), self.available[p] + 1 + r % 3)
             case "read":
                 self.read(worker, 1 + r % 4)
             case "send":
@@ -305,9 +323,9 @@ class World:
             worker.failed = True  # a produce that fails stops the worker; what it sent before may be anything
             return
         part, uid = box.pop(i)
-        self.summaries[shard].append(encode_part(part))
+        self.summaries[shard].append(encode_message(part))
         if "dup" in faults and r % 5 == 2:
-            self.summaries[shard].append(encode_part(part))
+            self.summaries[shard].append(encode_message(part))
         if "dup" in faults and "reorder" in faults and r % 5 == 3:
             worker.delayed.append((shard, part))
         worker.acknowledge(uid)
@@ -317,20 +335,32 @@ class World:
             at = judge.position
             if at >= len(self.summaries[shard]) or not judge.monitors:
                 return
-            for decided in judge.apply(at, decode_part(self.summaries[shard][at])):
+            for decided in judge.apply(at, decode_message(self.summaries[shard][at])):
                 assert isinstance(decided, DriftEvent | Incident)
                 events.append(decided)
 
+    def notice(self) -> None:
+        """A worker sees that partitions were added: it registers them, and they are taken up."""
+        before, self.known = self.known, self.schedule.partitions if self.grown else self.known
+        for p in range(before, self.known):
+            self.stage1[p] = [self.new1(p)]
+
     def new1(self, p: int) -> Stage1:
+        """A worker takes a partition up; it says first how many there are, and waits until that is acknowledged."""
+        topic = self.plans.topics[TOPIC]
+        for log in self.summaries:
+            log.append(encode_message(Registration(TOPIC, topic.epoch, self.known, topic.counting)))
         return Stage1(self.plans, p, self.committed[p] or 0)
 
     def new2(self, shard: int) -> tuple[Judge, list[DriftEvent | Incident]]:
-        judge = Judge(self.plans, shard)
+        judge = Judge(plans_of(self.schedule, self.known), shard)
         assert judge.restore(self.snapshots) == []
         return judge, []
 
     def drain(self) -> None:
         """Everything is read, sent, judged and published; zombies' last words come last."""
+        self.grown = True
+        self.notice()
         self.available = [len(log) for log in self.schedule.logs]
         for p, workers in enumerate(self.stage1):
             if workers[-1].failed:
@@ -345,7 +375,7 @@ class World:
                     self.flush(zombie)
             for worker in workers:
                 for shard, part in worker.delayed:
-                    self.summaries[shard].append(encode_part(part))
+                    self.summaries[shard].append(encode_message(part))
         for shard, owners in enumerate(self.stage2):
             for judge, events in owners:
                 self.judge(judge, events, shard, len(self.summaries[shard]) + 1)
@@ -354,7 +384,7 @@ class World:
 
     def flush(self, worker: Stage1) -> None:
         for shard, box in worker.box.items():
-            self.summaries[shard] += [encode_part(part) for part, _ in box]
+            self.summaries[shard] += [encode_message(part) for part, _ in box]
             box.clear()
 
     def owners(self) -> Iterator[Judge]:
@@ -378,14 +408,21 @@ def replayed(world: World) -> dict[str, DriftEvent | Incident]:
     for shard, log in enumerate(world.summaries):
         judge = Judge(world.plans, shard)
         for offset, data in enumerate(log):
-            for decided in judge.apply(offset, decode_part(data)):
+            for decided in judge.apply(offset, decode_message(data)):
                 assert isinstance(decided, DriftEvent | Incident)
                 found[decided.id] = decided
     return found
 
 
-def oracle(schedule: Schedule) -> Mapping[tuple[str, str, int], tuple[float, int, tuple[tuple[int, int, int], ...]]]:
-    """From the logs alone: (monitor, version, pane) → (fold, rows, offsets per partition) of all sealed panes."""
+def oracle(
+    schedule: Schedule, *, ended: bool = False
+) -> Mapping[tuple[str, str, int], tuple[float, int, tuple[tuple[int, int, int], ...]]]:
+    """From the logs alone: (monitor, version, pane) → (fold, rows, offsets per partition) of all sealed panes.
+
+    Args:
+        schedule: has the logs.
+        ended: whether no record comes any more, so that all panes are sealed.
+    """
     plans = plans_of(schedule)
     clocks, content = [], {}
     for p, log in enumerate(schedule.logs):
@@ -396,7 +433,7 @@ def oracle(schedule: Schedule) -> Mapping[tuple[str, str, int], tuple[float, int
             if tick + 1 + schedule.lateness > clock:
                 content.setdefault((record.monitor, record.version, tick), []).append((p, record))
         clocks.append(clock)
-    frontier = min(clocks) - 1 - schedule.lateness
+    frontier = max(clocks) if ended else min(clocks) - 1 - schedule.lateness
     sealed, detectors = {}, {}
     for (monitor, version, tick), records in sorted(content.items(), key=lambda item: item[0][2]):
         if tick > frontier:
@@ -464,3 +501,41 @@ def random_schedule(seed: int, faults: frozenset[str] | None = None) -> Schedule
         partitions, r.randint(1, 2), pane, lateness, r.choice([1, 2, 3, 5, 100]), r.choice([1, 2, 4, 100]), faults,
         tuple(logs), actions,
     )  # fmt: skip
+
+
+def growing_schedule(seed: int, faults: frozenset[str], *, timely: bool) -> Schedule:
+    """A schedule in which partitions are added, with records from then on.
+
+    Args:
+        seed: of everything.
+        faults: what may happen.
+        timely: whether the new partitions are noticed before any of their panes can be sealed without them.
+    """
+    r = random.Random(f"growing {seed}")
+    schedule = random_schedule(seed, faults)
+    while schedule.partitions == 1:
+        seed += 1_000_003
+        schedule = random_schedule(seed, faults)
+    known = r.randint(1, schedule.partitions - 1)
+    grow = r.randrange(len(schedule.actions))
+    notice = r.randrange(grow, len(schedule.actions))
+    actions = list(schedule.actions)
+    actions.insert(notice, ("notice", 0, 0, 0))
+    actions.insert(grow, ("grow", 0, 0, 0))
+    logs = list(schedule.logs)
+    if timely:
+        seen = [0] * schedule.partitions
+        for what, x, _, number in actions[: notice + 1]:
+            p = x % schedule.partitions
+            if what == "append" and p < known:
+                seen[p] = min(len(logs[p]), seen[p] + 1 + number % 3)
+        ticks = [rec.et // schedule.pane_ms for p in range(known) for rec in logs[p][: seen[p]]]
+        first = (max(ticks, default=0) - schedule.lateness) * schedule.pane_ms
+        for p in range(known, schedule.partitions):
+            shift = max(0, first - min((rec.et for rec in logs[p]), default=first))
+            logs[p] = tuple(replace(rec, et=rec.et + shift) for rec in logs[p])
+    last = max((rec.et for log in logs for rec in log), default=0) + schedule.pane_ms
+    for p in range(known, schedule.partitions):  # what contradicts a seal is counted when its range is closed
+        off = logs[p][-1].off + 1 if logs[p] else 0
+        logs[p] = (*logs[p], Rec(off, last, MONITORS[0], "1", 1.0))
+    return replace(schedule, logs=tuple(logs), actions=tuple(actions), known=known)
