@@ -1,4 +1,4 @@
-"""The Faust application on our transport: agents over batches, and four hooks for state."""
+"""The Faust application on our transport: agents over batches, and five hooks for state."""
 
 from __future__ import annotations
 
@@ -175,6 +175,9 @@ class BusApp(faust.App):
 
     async def forget(self, tps: set[TP]) -> None:
         """Partitions are gone, after the last commit."""
+
+    async def drained(self) -> None:
+        """The worker was asked to stop: agents are done, and the group is about to be left."""
 
 
 def tune_gc() -> None:

@@ -227,6 +227,9 @@ class BusConsumer(Consumer):
 
     async def on_stop(self) -> None:
         await super().on_stop()  # waits until agents are done with what they hold, and commits
+        if not self._bus.poisoned:
+            await self._bus.drained()  # while the partitions are still ours: the next owner finds what it writes
+            await self.commit()
         self.poller.stop()
         if self.poller.is_alive():
             await asyncio.to_thread(self.poller.join, COMMIT_S)

@@ -163,6 +163,27 @@ class JudgeAgent:
                     self._taken_at[name] = time.monotonic()
                 self._due[name] = time.monotonic() + self._every_s
 
+    async def snapshot_all(self, within_s: float) -> None:
+        """Store every monitor that has moved, the oldest snapshot first, so that the next owner repeats nothing.
+
+        What is not stored in time is judged again from the snapshot before it.
+
+        Args:
+            within_s: seconds after which it stops.
+        """
+        moved = [(tp, judge, name) for tp, judge in self.judges.items() for name in judge.changed()]
+        moved.sort(key=lambda one: self._taken_at[one[2]])
+        stored = 0
+        try:
+            async with asyncio.timeout(within_s):
+                for tp, judge, name in moved:
+                    await self._store(tp, judge, name)
+                    stored += 1
+        except TimeoutError:
+            LOG.warning("%d of %d snapshots written within %g s", stored, len(moved), within_s)
+        else:
+            LOG.info("%d snapshots written before leaving", stored)
+
     async def _store(self, tp: TP, judge: Judge, name: str) -> None:
         begun = time.monotonic()
         async with self._lock:

@@ -31,6 +31,8 @@ from driftbus.stream.worker.summarise_agent import SummariseAgent
 LOG = logging.getLogger(__name__)
 
 PROBE_S = 5.0
+LAST_SNAPSHOTS_S = 10.0
+"""Time for snapshots when a worker is asked to stop, half of what it has for everything."""
 PARTITIONS_S = 2.0
 """Seconds between two looks at how many partitions the source topics have."""
 STATUS_S = 1.0
@@ -181,6 +183,9 @@ class Worker(BusApp):
     def committed(self, plan: Plan) -> None:
         self._last |= plan
         self._committed_at, self._commit_due_at = time.monotonic(), None
+
+    async def drained(self) -> None:
+        await self.judging.snapshot_all(LAST_SNAPSHOTS_S)
 
     # What runs beside the agents.
 
