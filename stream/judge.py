@@ -15,7 +15,6 @@ import numpy as np
 
 from driftbus.detectors.episodes import OpenEpisode
 from driftbus.detectors.verdict import ColumnView
-from driftbus.schemas.errors import StateError
 from driftbus.schemas.events import DriftEvent, Entry, Group, ManualRetrain, Published, Registration, SummaryPart
 from driftbus.stream.chain import Chain, Late
 from driftbus.stream.crowding import OTHER as OTHER
@@ -23,6 +22,7 @@ from driftbus.stream.crowding import furthest, most_groups, most_open, thin
 from driftbus.stream.facts import Fact, Facts
 from driftbus.stream.groups import GroupJudge, GroupPane, add_entry
 from driftbus.stream.incidents import Incidents
+from driftbus.stream.migrations import PRESENT, migrated
 from driftbus.stream.outcomes.judge import OutcomeJudge
 from driftbus.stream.plan import MonitorPlan, Plans, StreamPlan
 from driftbus.stream.schemas import SchemaJudge
@@ -32,7 +32,6 @@ from driftbus.stream.triggers import PolicyClock, Sealed
 Message = SummaryPart | ManualRetrain | Registration
 Decided = Published
 
-_STATE_VERSION = 3
 _HOUR_MS = 3_600_000
 
 
@@ -410,7 +409,7 @@ class MonitorJudge:
         """Everything that this monitor's future depends on, with the offset it belongs to."""
         return pack_state(
             {
-                "version": _STATE_VERSION,
+                "version": PRESENT,
                 "key": self.plan.state_key,
                 "offset": self.offset,
                 "foreign": self.foreign,
@@ -425,14 +424,9 @@ class MonitorJudge:
         """Continue from a snapshot; False when it was made under another configuration.
 
         Raises:
-            StateError: it is damaged or of a format that this version doesn't know.
+            StateError: it is damaged or of a format that this release doesn't know.
         """
-        state = unpack_state(data)
-        if state.get("version") != _STATE_VERSION:
-            raise StateError(
-                f"the state of monitor {self.plan.name} has format {state.get('version')}, this version reads "
-                f"{_STATE_VERSION}: run the version that wrote it, or start over under another `app` name"
-            )
+        state = migrated(unpack_state(data), self.plan)
         if state["key"] != self.plan.state_key:
             return False
         if not all(stream.knows(saved) for stream, (_, saved) in zip(self.streams, state["streams"], strict=True)):
