@@ -40,18 +40,18 @@ def test_a_worker_that_is_asked_to_stop_leaves_nothing_to_repeat(kafka: Broker, 
     produced = records(partitions)
     first = deployment.worker()
     kafka.produce(deployment.topic, produced[: len(produced) * 3 // 4])
-    deployment.wait_said(first, "drift opened", timeout_s=120)
+    deployment.wait_said(first, "drift opened", timeout_s=240)
     assert not deployment.snapshots(), "none is due for an hour"
     assert first.stop() == 0, first.tail()
     assert len(deployment.snapshots()) == len(deployment.config.monitors)
     ends = kafka.end_offsets(deployment.config.topics.summaries)
     second = deployment.worker()
-    deployment.wait_said(second, "took up", timeout_s=120)
+    deployment.wait_said(second, "took up", timeout_s=240)
     judging = re.findall(r"judging (\d+) monitors of \S+\[(\d+)\] from offset (\d+)", second.log.read_text())
     assert {int(p): int(at) for n, p, at in judging if n != "0"} == {
         p: ends[p] for p in {int(p) for _, p, _ in judging}
     }
     kafka.produce(deployment.topic, produced[len(produced) * 3 // 4 :])
-    wait_for(lambda: deployment.events().keys() >= wanted.keys(), 120, "all events")
+    wait_for(lambda: deployment.events().keys() >= wanted.keys(), 240, "all events")
     assert deployment.events() == wanted
     assert second.stop() == 0, second.tail()

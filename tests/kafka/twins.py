@@ -215,7 +215,7 @@ class Twin:
         config = self.config(app)
         return read_published(config, topics_of(config).values()).events
 
-    def settle(self, app: str, wanted: Sequence[str], timeout_s: float = 120.0) -> list[str]:
+    def settle(self, app: str, wanted: Sequence[str], timeout_s: float = 240.0) -> list[str]:
         """Wait until so many events are there, and stop the workers; the events in canonical order."""
 
         def done() -> bool:
