@@ -83,8 +83,8 @@ class Chain:
     @property
     def silent(self) -> bool:
         """Whether every source was said to be at its end since the clock of any moved."""
-        reached = max(source.log_clock for source in self.sources)
-        return all(source.forced >= max(reached, 0) for source in self.sources)
+        reached = max((source.log_clock for source in self.sources), default=-1)
+        return bool(self.sources) and all(source.forced >= max(reached, 0) for source in self.sources)
 
     @property
     def pending(self) -> int:
