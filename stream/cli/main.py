@@ -97,8 +97,6 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit code; what went wrong is said on standard error."""
-    from confluent_kafka import KafkaException
-
     logging.getLogger("librdkafka").addHandler(logging.NullHandler())  # `run` gives it a real one
     try:
         code = group.main(args=list(arguments), prog_name="driftbus", standalone_mode=False)
@@ -107,22 +105,28 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as e:
         e.show()
         return USAGE
-    except ConfigError as e:
-        return _say(str(e), USAGE)
-    except Unavailable as e:
-        return _say(str(e), UNREACHABLE)
-    except KafkaException as e:
-        return _say(f"Kafka: {e.args[0].str() if e.args else e}", UNREACHABLE)
-    except BrokenPipeError:
-        return FINE
-    except DriftbusError as e:
-        return _say(f"{type(e).__name__}: {e}", CRASHED)
-    except Exception:  # noqa: BLE001 - the outermost frame: everything unforeseen is reported as a crash
-        traceback.print_exc()
-        return _say(
-            "driftbus crashed. The lines above say where; please report them with the command you used", CRASHED
-        )
+    except Exception as e:  # noqa: BLE001 - the outermost frame
+        return told(e)
     return code if isinstance(code, int) else FINE
+
+
+def told(error: Exception) -> int:
+    """Say on standard error what went wrong; the exit code for it."""
+    from confluent_kafka import KafkaException
+
+    match error:
+        case ConfigError():
+            return _say(str(error), USAGE)
+        case Unavailable():
+            return _say(str(error), UNREACHABLE)
+        case KafkaException():
+            return _say(f"Kafka: {error.args[0].str() if error.args else error}", UNREACHABLE)
+        case BrokenPipeError():
+            return FINE
+        case DriftbusError():
+            return _say(f"{type(error).__name__}: {error}", CRASHED)
+    traceback.print_exception(error)
+    return _say("driftbus crashed. The lines above say where; please report them with the command you used", CRASHED)
 
 
 def _say(message: str, code: int) -> int:

@@ -32,9 +32,15 @@ def command(config_path: Path) -> None:
     set_up_logs(config.run.log, config.run.log_level)
     from driftbus.stream.worker.running import run_worker
 
-    code = _loop(lambda: run_worker(config))
+    try:
+        code = _loop(lambda: run_worker(config))
+    except Exception as error:  # noqa: BLE001 - the process ends here
+        from driftbus.stream.cli.main import told
+
+        code = told(error)
     logging.shutdown()
     sys.stdout.flush()
+    sys.stderr.flush()
     # Faust's and librdkafka's threads don't end by themselves; everything that counts is flushed
     os._exit(code)
 

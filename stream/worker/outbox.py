@@ -16,7 +16,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from driftbus.schemas.config import KafkaConfig
-from driftbus.schemas.errors import DriftbusError, StateError
+from driftbus.schemas.errors import DriftbusError, StateError, Unavailable
 from driftbus.stream.transport.rights import missing_right
 
 LOG = logging.getLogger(__name__)
@@ -100,6 +100,7 @@ class Outbox:
 
         Raises:
             StateError: it is too large, or an earlier record was refused.
+            Unavailable: an earlier one was not acknowledged in time.
         """
         where: dict[str, Any] = {} if partition is None else {"partition": partition}
         if timestamp_ms is not None:
@@ -139,6 +140,7 @@ class Outbox:
 
         Raises:
             StateError: a record was refused.
+            Unavailable: one was not acknowledged in time, where a time is configured.
         """
         while True:
             if self._failure:
@@ -204,11 +206,28 @@ class Outbox:
 
 
 def _refusal(error: KafkaError, topic: str, size: int) -> DriftbusError:
-    if (missing := missing_right(error, "WRITE", topic)) is not None:
-        return missing
-    if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+    told, end = f"topic {topic} refused a record of {size} bytes: {error.str()}", "nothing after it was committed"
+    code = error.code()
+    if code == KafkaError.MSG_SIZE_TOO_LARGE:
         return StateError(
             f"a record of {size} bytes is too large for topic {topic}: raise the topic's max.message.bytes "
-            "(`driftbus topics` shows what it should be) and start again; nothing after it was committed"
+            f"(`driftbus topics` shows what it should be) and start again; {end}"
         )
-    return StateError(f"topic {topic} refused a record of {size} bytes: {error.str()}; nothing after it was committed")
+    if code == KafkaError._MSG_TIMED_OUT:
+        return Unavailable(
+            f"topic {topic} did not acknowledge a record of {size} bytes in time (delivery.timeout.ms under "
+            f"kafka.options; without it the worker waits): {end}"
+        )
+    if code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
+        return StateError(f"{told}; the user needs WRITE on it; {end}")
+    if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
+        return StateError(
+            f"{told}. Was it deleted? `driftbus topics --create` makes it again, and docs/operations.md says what "
+            f"then; {end}"
+        )
+    if code == KafkaError.INVALID_TIMESTAMP:
+        return StateError(
+            f"{told} Is this computer's clock right? With message.timestamp.type=LogAppendTime on the topic it does "
+            f"not matter; {end}"
+        )
+    return StateError(f"{told}; {end}")

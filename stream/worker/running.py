@@ -20,6 +20,7 @@ from driftbus.schemas.errors import ConfigError, Unavailable
 from driftbus.stream.worker.health import Health, HttpServer
 from driftbus.stream.worker.metrics import Metrics
 from driftbus.stream.worker.start import Prepared, prepare
+from driftbus.stream.worker.wallclock import WallClock
 from driftbus.stream.worker.warmup import warm_up
 from driftbus.stream.worker.worker import Worker
 
@@ -82,9 +83,10 @@ async def _prepare(config: Config, health: Health, metrics: Metrics, stop: async
 
     # a daemon: a SIGTERM must not wait until everything is compiled
     threading.Thread(target=work, daemon=True, name="prepare").start()
-    asked = asyncio.create_task(stop.wait())
+    asked, clock = asyncio.create_task(stop.wait()), WallClock()
     try:
         while not done.done() and not asked.done():
+            clock.look()
             health.status = replace(health.status, at=time.monotonic())
             await asyncio.wait((done, asked), timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
         return None if asked.done() else done.result()

@@ -45,16 +45,18 @@ class Required:
 def required_topics(config: Config) -> list[Required]:
     """driftbus's own topics, with the settings they are made with."""
     names, shards = config.topics, config.topics.summaries_partitions
-    kept = {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)}
+    # a worker's wall clock must matter nowhere: brokers refuse records of the future and delete those of the past
+    stamped = {"message.timestamp.type": "LogAppendTime"}
+    kept = {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)} | stamped
     # read in any language, and not every client knows lz4, which the worker writes
     plain = {"compression.type": "uncompressed"}
-    compact = {"cleanup.policy": "compact"}
+    compact = {"cleanup.policy": "compact"} | stamped
     return [
         Required(
             names.summaries,
             "summaries",
             shards,
-            {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY_MS), "max.message.bytes": _LARGE},
+            {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY_MS), "max.message.bytes": _LARGE} | stamped,
             exact=True,
         ),
         Required(names.drift, "drift", 1, kept | plain),

@@ -27,6 +27,7 @@ from driftbus.stream.worker.repartition_agent import RepartitionAgent
 from driftbus.stream.worker.sourcestate import Place, Start, commit_of, start_of
 from driftbus.stream.worker.start import Prepared
 from driftbus.stream.worker.summarise_agent import SummariseAgent
+from driftbus.stream.worker.wallclock import WallClock
 
 LOG = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Worker(BusApp):
         super().__init__(config.app, config.kafka, commit_s=config.run.commit_every / 1000)
         self.health, self.metrics = health, metrics
         self._settings, self._plans, self._targets = config, ready.plans, ready.targets
-        self._probe = Probe(ready.admin)
+        self._probe, self._clock = Probe(ready.admin), WallClock()
         self._lock = asyncio.Lock()
         self._last: dict[TP, Committed] = {}
         self._held: set[tuple[TP, str]] = set()
@@ -249,6 +250,7 @@ class Worker(BusApp):
         return 0 if self.delivery.caught_up(tp) == end else max(0, end - position)
 
     async def _write_status(self) -> None:
+        self._clock.look()
         lags = [self._lag(tp) for tp in self.summarising.sources]
         self.health.status = Status(
             at=time.monotonic(),

@@ -95,16 +95,20 @@ class Deployment:
 
     # workers
 
-    def start(self) -> Worker:
-        """One more worker; it is not waited for. One in ten is a program of its own, as people start it."""
+    def start(self, environment: Mapping[str, str] = {}) -> Worker:
+        """One more worker; it is not waited for. One in ten is a program of its own, as people start it.
+
+        Args:
+            environment: added to this process's; with one it is a program of its own.
+        """
         (port,) = free_ports(1)
         document, number = self.document(), len(self.workers)
         document["run"] |= {"metrics_port": port}
         path, log = self.home / f"driftbus-{number}.yaml", self.home / f"worker-{number}.log"
         path.write_text(json.dumps(document))  # JSON is YAML
         process: Process
-        if self.nursery is None or self.rng.random() < self.shape.executed:
-            process = Child([sys.executable, "-m", "driftbus", "run", "-c", path], log)
+        if self.nursery is None or environment or self.rng.random() < self.shape.executed:
+            process = Child([sys.executable, "-m", "driftbus", "run", "-c", path], log, environment=environment)
         else:
             process = self.nursery.start(["run", "-c", path], log)
         self.workers.append(Worker(process, port))

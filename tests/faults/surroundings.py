@@ -11,9 +11,12 @@ from confluent_kafka import KafkaException
 from driftbus.schemas.errors import Unavailable
 from harness.broker import Broker
 from harness.cluster import Cluster
+from harness.jumpingclock import available
 from harness.proxied import ProxiedBroker
 
-SURROUNDINGS = {1: frozenset({"broker", "proxy"}), 3: frozenset({"cluster"})}
+_ANY = {"clock"} if available() else set[str]()
+
+SURROUNDINGS = {1: frozenset({"broker", "proxy"} | _ANY), 3: frozenset({"cluster"} | _ANY)}
 """By the number of brokers, what there is that faults may need."""
 
 SESSION_MS = 4_000
