@@ -6,13 +6,16 @@ import random
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
 
+from driftbus.schemas.config import Config
 from driftbus.stream.join.lmdbcheck import Damaged, check
+from driftbus.stream.worker.topics import create_topics
 from faults.checker import compare, history_of
 from faults.deployment import Deployment
 from faults.faults_labels import damage, files_of, store_of
@@ -85,7 +88,8 @@ def kill(on: Deployment) -> None:
 
 
 def said(on: Deployment) -> str:
-    return on.workers[-1].process.log.read_text()
+    log = on.workers[-1].process.log
+    return log.read_text() if log.exists() else ""
 
 
 def finish(on: Deployment) -> None:
@@ -188,3 +192,49 @@ def test_a_log_too_short_for_a_lost_store_stops_the_worker_and_since_is_the_way_
     assert re.search(r'driftbus_labels_total\{monitor="credit",result="first"\} [1-9]', counted)
     on.stop_all()
     assert not on.problems, on.problems[0]
+
+
+def copied(on: Deployment, copy: str, wanted: float) -> bool:
+    return sum(on.kafka.end_offsets(copy)) >= wanted
+
+
+def test_a_copy_of_labels_keeps_its_word_when_workers_are_killed_over_it(deploy: Callable[..., Deployment]) -> None:
+    """What stands in the copy is what is joined, in workers and in a replay: repetitions and all."""
+    on = deploy()
+    copy = f"{on.labelled}.by-id"
+    monitor = on.document()["monitors"][MONITOR]
+    labels = {**monitor["labels"], "topic": copy, "repartition": on.labelled, "partitioner": "murmur2"}
+    on.overrides = {"monitors": {MONITOR: {**monitor, "labels": labels}}}
+    on.config = Config.model_validate(on.document())
+    create_topics(on.kafka.admin, on.config)
+    on.wanted = 2
+    on.tend()
+    records = LOAD.records()
+    rng = random.Random(7)
+    for part in range(3):
+        on.send(records[len(records) * part // 3 : len(records) * (part + 1) // 3], 1e6)
+        on.wait_sent()
+        wanted = len([one for one in on.sent if one.labels]) * rng.uniform(0.8, 1.0)
+        wait_for(partial(copied, on, copy, wanted), 90, "copies")
+        on.kill(rng.choice(on.running()))
+        on.tend()
+    everything = {(one.key, one.value, one.timestamp) for one in on.sent if one.labels and one.value[:2] != b"\xff\xff"}
+    wait_for(
+        lambda: everything <= {(m.key(), m.value(), m.timestamp()[1]) for m in on.kafka.read(copy)}, 90, "all copies"
+    )
+    ends = on.kafka.end_offsets(on.labelled)
+    wait_for(
+        lambda: [offset for _, (offset, _) in sorted(on.kafka.committed(on.source, on.labelled).items())] == ends,
+        90,
+        "the copy to be committed",
+    )
+    on.replayed()
+    try:
+        on.settle()
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{on.said()}") from None
+    contradictions = on.contradictions()
+    on.stop_all()
+    assert not on.problems, on.problems[0]
+    verdict = compare(history_of(on.raws()), on.replayed().values(), contradictions, on.records)
+    assert verdict.ok, verdict.told()

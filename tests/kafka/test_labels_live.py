@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -193,6 +194,27 @@ def test_silent_predictions_hold_labels_up_no_longer_than_their_grace(kafka: Bro
     produce(kafka, s, early, labels)
     worker = s.start()
     settle(s)
+    assert worker.stop() == 0, worker.tail()
+
+
+def test_predictions_that_contradict_a_silence_are_counted(kafka: Broker, deploy: Make) -> None:
+    s = deploy()
+    predictions, labels = logs(1_200, seed=8)
+    known = [r for r in predictions if r["timestamp"] <= START_MS + 600 * STEP_MS]
+    produce(kafka, s, known, labels)
+    worker = s.start()
+    s.wait_ready(worker)
+    counted = re.compile(r'driftbus_join_contradictions_total\{topic="[^"]*"\} (\d+)')
+    resolved = re.compile(r'driftbus_labels_total\{monitor="credit",result="orphan"\} (\d+)')
+
+    def orphans() -> int:
+        return sum(int(count) for count in resolved.findall(s.get(worker, "/metrics")[1]))
+
+    wait_for(lambda: orphans() > 100, 90, "labels to be resolved without the predictions that have not come")
+    assert all(count == "0" for count in counted.findall(s.get(worker, "/metrics")[1]))
+    late = [r for r in predictions if START_MS + 600 * STEP_MS < r["timestamp"] <= START_MS + 1_200 * STEP_MS]
+    kafka.produce(s.predicted, late)
+    wait_for(lambda: counted.findall(s.get(worker, "/metrics")[1]) == [str(len(late))], 60, "all of them to be counted")
     assert worker.stop() == 0, worker.tail()
 
 
