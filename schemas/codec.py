@@ -156,7 +156,7 @@ def decode_manual(body: bytes, writer: Contract | None = None) -> ManualRetrain:
 
 def encode_registration(registration: Registration) -> bytes:
     """The Avro body of a registration."""
-    return _encode("Registration", _flat(registration) | {"counting": dict(sorted(registration.counting.items()))})
+    return _encode("Registration", _flat(registration) | {"monitors": dict(sorted(registration.monitors.items()))})
 
 
 def decode_registration(body: bytes, writer: Contract | None = None) -> Registration:

@@ -455,13 +455,13 @@ class Registration:
         topic: the source topic.
         epoch: of its parts.
         partitions: from here on so many are waited for; a smaller number than before changes nothing.
-        counting: monitor → fingerprint of what decides which of its rows are counted where.
+        monitors: monitor → fingerprint of its configuration, which is told from its first registration on.
     """
 
     topic: str
     epoch: str
     partitions: int
-    counting: Mapping[str, str] = field(default_factory=dict, hash=False)
+    monitors: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

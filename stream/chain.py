@@ -55,6 +55,12 @@ class SourceChain:
     def next_a(self, base: int) -> int:
         return base if self.applied < 0 else self.applied
 
+    def begin_again(self, base: int) -> None:
+        """Its epoch ended, another one counted for a while, and now it goes on: what lies between is not in it."""
+        self.applied = base
+        self.pending = {a: part for a, part in self.pending.items() if a >= base}
+        self.overlay = self.waiting = None
+
     @property
     def log_clock(self) -> int:
         """Greatest tick that the source's log has shown, its open range included."""
@@ -115,6 +121,8 @@ class Chain:
         source = self.sources[part.source.partition]
         if source.applied == ANYWHERE and part.kind == "final":
             source.applied = part.a
+        if part.base > source.applied >= 0:
+            source.begin_again(part.base)
         expected = source.next_a(part.base)
         if part.kind == "clock":
             # Without a tick of its own a silent source is held to have come as far as the others have on

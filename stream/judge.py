@@ -25,6 +25,7 @@ from driftbus.stream.incidents import Incidents
 from driftbus.stream.migrations import PRESENT, migrated
 from driftbus.stream.outcomes.judge import OutcomeJudge
 from driftbus.stream.plan import MonitorPlan, Plans, StreamPlan
+from driftbus.stream.quiet import Quiet
 from driftbus.stream.schemas import SchemaJudge
 from driftbus.stream.state import pack_state, unpack_state
 from driftbus.stream.triggers import PolicyClock, Sealed
@@ -312,6 +313,7 @@ class MonitorJudge:
         for stream in self.streams:
             if stream.name == "predictions" and self.outcomes is not None:
                 stream.listener = self.outcomes.predicted
+        self.quiet = Quiet(plan.name, plan.fingerprint)
         self.foreign = 0
 
     def begin_anywhere(self) -> None:
@@ -327,10 +329,13 @@ class MonitorJudge:
             return []
         self.offset = offset + 1
         if isinstance(message, ManualRetrain):
-            return list(self.policy.manual(message, self.incidents.homes)) if message.monitor == self.plan.name else []
+            mine = message.monitor == self.plan.name
+            return self.quiet.passed(self.policy.manual(message, self.incidents.homes)) if mine else []
         if isinstance(message, Registration):
-            self._register(message)
-            return []
+            return self._register(message)
+        return self.quiet.passed(self._take(message))
+
+    def _take(self, message: SummaryPart) -> list[Decided]:
         outcomes, topic = self.plan.outcomes, self.plan.topics.get(message.source.topic)
         if outcomes is not None and (message.source.topic, message.source.epoch) == (outcomes.topic, outcomes.epoch):
             return self._take_outcomes(message)
@@ -346,15 +351,18 @@ class MonitorJudge:
                     stream.settle(part)
         return self._advance()
 
-    def _register(self, message: Registration) -> None:
-        """From here on wait for so many partitions of a topic."""
+    def _register(self, message: Registration) -> list[Decided]:
+        """From here on wait for so many partitions of a topic; tell what was held back before this configuration."""
+        outcomes = self.plan.outcomes
+        if message.topic not in self.plan.topics:
+            return []
         for stream in self.streams:
             if (stream.topic, self.plan.topics[stream.topic].epoch) == (message.topic, message.epoch):
                 stream.chain.register(message.partitions)
-        outcomes = self.plan.outcomes
         if outcomes is not None and (outcomes.topic, outcomes.epoch) == (message.topic, message.epoch):
             assert self.outcomes is not None
             self.outcomes.chain.register(message.partitions)
+        return self.quiet.registered(message.monitors)
 
     def _take_outcomes(self, part: SummaryPart) -> list[Decided]:
         """A part of the outcomes: counts of labels beside what was predicted, in a chain of their own."""
@@ -417,6 +425,7 @@ class MonitorJudge:
                 "policy": self.policy.state(),
                 "incidents": self.incidents.state(),
                 "outcomes": None if self.outcomes is None else self.outcomes.state(),
+                "quiet": self.quiet.state(),
             }
         )
 
@@ -439,6 +448,7 @@ class MonitorJudge:
         self.incidents.restore(state["incidents"])
         if self.outcomes is not None:
             self.outcomes.restore(state["outcomes"])
+        self.quiet.restore(state["quiet"])
         return True
 
 

@@ -54,7 +54,7 @@ def migrated(state: State, plan: MonitorPlan, steps: Mapping[int, Step] | None =
 
 
 def _from_3(state: State, plan: MonitorPlan) -> State:
-    """How many sources a chain has is said on the log now, and no longer part of the key."""
+    """How many sources a chain has, and since when there is a configuration, is said on the log now."""
     sources = {topic: len(saved["chain"]) for topic, saved in state["streams"]}
     outcomes = plan.outcomes
     key = [
@@ -68,7 +68,7 @@ def _from_3(state: State, plan: MonitorPlan) -> State:
         *(comparison.model_dump(mode="json") for comparison in plan.config.comparisons),
     ]
     same = state["key"] == fingerprint(key)
-    return state | {"version": 4, "key": plan.state_key if same else state["key"]}
+    return state | {"version": 4, "key": plan.state_key if same else state["key"], "quiet": ["mine", []]}
 
 
 STEPS: Mapping[int, Step] = {3: _from_3}

@@ -83,9 +83,10 @@ class Registrar:
             if self._said.get(topic, 0) >= count:
                 return
             plan, outcomes = self._plans.topics[topic], self._plans.outcomes.get(topic)
-            said = [Registration(topic, plan.epoch, count, plan.counting)]
+            monitors = {s.monitor: self._plans.monitors[s.monitor].fingerprint for s in plan.streams}
+            said = [Registration(topic, plan.epoch, count, monitors)]
             if outcomes is not None:
-                said.append(Registration(topic, outcomes.epoch, count, outcomes.counting))
+                said.append(Registration(topic, outcomes.epoch, count, monitors))
             for shard in range(self._plans.shards):
                 for one in said:
                     await self._outbox.send(self._summaries, encode_message(one), partition=shard)

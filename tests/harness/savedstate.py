@@ -94,8 +94,8 @@ class _Recorder(Driver):
         return []
 
 
-def make() -> Saved:
-    """State in the middle of a drift: episodes and an incident are open, ranges wait."""
+def parts_of_a_drift() -> tuple[Plans, Profile, list[SummaryPart]]:
+    """What stage 1 makes of a stream that drifts after a third of its rows, and comes back."""
     rng = np.random.default_rng(5)
     known = rng.lognormal(10, 0.5, 4_000)
     countries = ["PT", "ES", "FR"]
@@ -128,12 +128,18 @@ def make() -> Saved:
             offsets = np.arange(begin // PARTITIONS, begin // PARTITIONS + len(rows), dtype=np.int64)
             driver.feed(TOPIC, p, block, offsets, times[rows.start : rows.stop : PARTITIONS], np.ones(len(rows), bool))
     driver.finish()
+    return plans, profile, driver.parts
+
+
+def make() -> Saved:
+    """State in the middle of the drift: episodes and an incident are open, ranges wait."""
+    plans, profile, parts = parts_of_a_drift()
     judge = Judge(plans, 0)
-    half = len(driver.parts) * 3 // 8
-    for offset, part in enumerate(driver.parts[:half]):
+    half = len(parts) * 3 // 8
+    for offset, part in enumerate(parts[:half]):
         judge.apply(offset, part)
     state = judge.snapshot(MONITOR)
-    rest = driver.parts[half:]
+    rest = parts[half:]
     events = [event for i, part in enumerate(rest) for event in judge.apply(half + i, part)]
     lines = [json_line(event_json(event)) for event in events]
     return Saved(state, half, tuple(map(encode_message, rest)), tuple(lines), profile)

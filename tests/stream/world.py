@@ -347,9 +347,9 @@ class World:
 
     def new1(self, p: int) -> Stage1:
         """A worker takes a partition up; it says first how many there are, and waits until that is acknowledged."""
-        topic = self.plans.topics[TOPIC]
+        epoch, monitors = self.plans.topics[TOPIC].epoch, {m: p.fingerprint for m, p in self.plans.monitors.items()}
         for log in self.summaries:
-            log.append(encode_message(Registration(TOPIC, topic.epoch, self.known, topic.counting)))
+            log.append(encode_message(Registration(TOPIC, epoch, self.known, monitors)))
         return Stage1(self.plans, p, self.committed[p] or 0)
 
     def new2(self, shard: int) -> tuple[Judge, list[DriftEvent | Incident]]:
