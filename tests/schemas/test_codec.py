@@ -74,7 +74,7 @@ def test_a_snapshot_that_cannot_be_used_says_what_to_do() -> None:
     for bad, said in ((value[:-1] + b"\x00", "wrong checksum"), (newer, "has format 2"), (b"", "can't be read")):
         with pytest.raises(StateError, match=said) as e:
             codec.unpack_state(bad)
-        assert "delete the monitor's record" in str(e.value)
+        assert "driftbus state forget" in str(e.value)
 
 
 @pytest.mark.parametrize(
