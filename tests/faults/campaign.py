@@ -48,7 +48,7 @@ def run_seed(seed: int, options: dict[str, Any]) -> dict[str, Any]:
         kafka = _kafka(plan.shape.brokers)
         on, result = carry_out(plan, kafka, _Job.nursery)
         told |= {"ok": not result.error, "events": result.events, "records": result.records,
-                 "seconds": round(result.seconds, 1), "error": result.error}  # fmt: skip
+                 "seconds": round(result.seconds, 1), "error": result.error, "notes": result.notes}  # fmt: skip
         if told["ok"]:
             shutil.rmtree(on.home)
             kafka.delete_topics(*[t for t in [on.source, on.labelled] if t], *_own(on.config.topics))
@@ -101,6 +101,8 @@ def _tell(results: list[dict[str, Any]], count: int, passed_s: float, given: arg
         f"(about {left / 60:.0f} min left)",
         flush=True,
     )
+    for note in last.get("notes", ()):
+        print(f"  note: {note}", flush=True)
     if not last["ok"]:
         only = f" --only {given.only}" if given.only else ""
         only += f" --brokers {given.brokers}" if given.brokers else ""

@@ -226,7 +226,7 @@ def _encoded(schema: Any, record: Mapping[str, Any]) -> bytes:
 
 
 class Sender(threading.Thread):
-    """Sends records at a rate, through whatever happens to the brokers; every record is in the log.
+    """Sends records at a rate, through whatever happens to the brokers; every record is acknowledged.
 
     Args:
         bootstrap: address.

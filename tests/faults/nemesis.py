@@ -134,12 +134,14 @@ class Result:
         records: that were published, repetitions included.
         error: empty if nothing is wrong.
         seconds: of wall time.
+        notes: what is remarkable.
     """
 
     events: int
     records: int
     error: str
     seconds: float
+    notes: tuple[str, ...]
 
 
 def carry_out(
@@ -164,7 +166,7 @@ def carry_out(
         on.close()
     raws, replayed = on.raws(), on.replayed()
     error += compare(history_of(raws), replayed.values(), contradictions, on.records).told()
-    return on, Result(len(replayed), len(raws), error, time.monotonic() - begun)
+    return on, Result(len(replayed), len(raws), error, time.monotonic() - begun, tuple(on.notes))
 
 
 def _run(plan: Schedule, on: Deployment, patience_s: float) -> float:

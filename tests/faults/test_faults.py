@@ -21,7 +21,7 @@ from harness.process import wait_for
 
 pytestmark = pytest.mark.kafka
 
-SEEDS = (2,)
+CASES = [(1081, True, ("broker-kill", "kill")), (871, False, ("kill", "zombie"))]
 ROWS = 6_000
 
 
@@ -32,7 +32,7 @@ def broker() -> Iterator[Broker]:
         yield started
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def nursery() -> Iterator[Nursery]:
     made = Nursery()
     yield made
@@ -46,9 +46,12 @@ def test_a_seed_always_gives_the_same_schedule() -> None:
         assert drawn == {STORM} | {kind.name for kind in kinds() if kind.needs <= {"labels"} | has}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_history_is_what_a_replay_gives(broker: Broker, nursery: Nursery, seed: int) -> None:
-    plan = schedule(seed, rows=ROWS)
+@pytest.mark.parametrize(("seed", "labels", "only"), CASES)
+def test_the_history_is_what_a_replay_gives(
+    broker: Broker, nursery: Nursery, seed: int, labels: bool, only: tuple[str, ...]
+) -> None:
+    plan = schedule(seed, rows=ROWS, labels=labels, only=only, brokers=1)
+    assert plan.names == only
     on, result = carry_out(plan, broker, nursery)
     assert not result.error, f"{plan}\n{result.error}"
     lies_are_found(on)
