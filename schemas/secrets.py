@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import SecretStr, model_validator
 
@@ -65,8 +67,8 @@ def read_secret(path: str | Path, key: str) -> str:
 
 def remember(secret: str) -> str:
     """From now on `masked` hides it."""
-    if len(secret) >= _SHORTEST:
-        _seen.update(line for line in (secret, *secret.splitlines()) if len(line) >= _SHORTEST)
+    written = (secret, *secret.splitlines(), json.dumps(secret)[1:-1], quote(secret, safe=""))
+    _seen.update(text for text in written if len(text) >= _SHORTEST)
     return secret
 
 

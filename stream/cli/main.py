@@ -20,6 +20,7 @@ from typing import NoReturn
 import click
 
 from driftbus.schemas.errors import ConfigError, DriftbusError, Unavailable
+from driftbus.schemas.secrets import Masked, masked
 from driftbus.stream import cli
 
 FINE, NO, USAGE, UNREACHABLE, CRASHED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -98,6 +99,8 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit code; what went wrong is said on standard error."""
     logging.getLogger("librdkafka").addHandler(logging.NullHandler())  # `run` gives it a real one
+    if logging.lastResort is not None and not logging.lastResort.filters:  # what warnings are shown by
+        logging.lastResort.addFilter(Masked())
     try:
         code = group.main(args=list(arguments), prog_name="driftbus", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
@@ -125,7 +128,7 @@ def told(error: Exception) -> int:
             return FINE
         case DriftbusError():
             return _say(f"{type(error).__name__}: {error}", CRASHED)
-    traceback.print_exception(error)
+    click.echo(masked("".join(traceback.format_exception(error))), err=True, nl=False)
     return _say("driftbus crashed. The lines above say where; please report them with the command you used", CRASHED)
 
 
@@ -133,5 +136,5 @@ def _say(message: str, code: int) -> int:
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     from driftbus.stream.replay.words import plain
 
-    click.echo("\n".join(map(plain, message.split("\n"))), err=True)
+    click.echo("\n".join(map(plain, masked(message).split("\n"))), err=True)
     return code

@@ -9,6 +9,8 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
+from driftbus.schemas.secrets import masked
+
 _PER_MINUTE = 5
 _MINUTE_S = 60.0
 
@@ -39,6 +41,7 @@ def set_up_logs(
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
+    final.append(_without_secrets)
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -64,6 +67,11 @@ def set_up_logs(
         logging.getLogger(noisy).setLevel(logging.WARNING)
     librdkafka = logging.getLogger("librdkafka")
     librdkafka.filters[:] = [Throttle()]
+
+
+def _without_secrets(_logger: Any, _method: str, line: str) -> str:
+    """The last step, after everything is text: whoever wrote it, no secret of ours is in it."""
+    return masked(line)
 
 
 class Throttle(logging.Filter):

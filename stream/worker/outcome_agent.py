@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from confluent_kafka import Consumer
 from faust.types import TP
 
 from driftbus.schemas.config import Config
@@ -180,6 +181,11 @@ class OutcomeAgent:
             end = caught_up(tp)
             if end is not None and ends.get(tp, end + 1) <= end:
                 owned.task.labels_end(at_ms)
+
+    def call_readers(self, command: Callable[[Consumer], None]) -> None:
+        """Run a command on the consumer of each reader of predictions."""
+        for reader in self._readers.values():
+            reader.call(command)
 
     def _reader(self, label_topic: str) -> PredictionReader:
         reader = self._readers.get(label_topic)

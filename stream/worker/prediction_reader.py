@@ -74,8 +74,8 @@ class PredictionReader(threading.Thread):
             "fetch.wait.max.ms": 100,
             "queued.min.messages": 50_000,
             "queued.max.messages.kbytes": 16_384,
-            **kafka.librdkafka(),
         }
+        self._kafka = kafka
         self._loop, self._listener, self._on_failure, self._is_full = loop, listener, fail, full
         self._commands: deque[Callable[[Consumer], None]] = deque()
         self._numbers: dict[TP, int] = {}
@@ -108,6 +108,11 @@ class PredictionReader(threading.Thread):
 
         self._post(command)
 
+    def call(self, command: Callable[[Consumer], None]) -> None:
+        """Run a command on the thread, if it has been started."""
+        if self.is_alive():
+            self._post(command)
+
     def stop(self) -> None:
         """End the thread; `join` waits for it."""
         self._stopping = True
@@ -125,7 +130,8 @@ class PredictionReader(threading.Thread):
             while not self._stopping:
                 while self._commands:
                     if consumer is None:
-                        consumer = Consumer(self._properties, logger=logging.getLogger("librdkafka"))
+                        properties = self._properties | self._kafka.librdkafka()
+                        consumer = Consumer(properties, logger=logging.getLogger("librdkafka"))
                     self._commands.popleft()(consumer)
                 if not self._numbers or consumer is None:
                     if not self._wake.wait(IDLE_S) and consumer is not None:

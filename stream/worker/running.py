@@ -20,6 +20,8 @@ from driftbus.schemas.errors import ConfigError, Unavailable
 from driftbus.stream.worker.health import Health, HttpServer
 from driftbus.stream.worker.metrics import Metrics
 from driftbus.stream.worker.start import Prepared, prepare
+from driftbus.stream.worker.topicchecks import require_topics
+from driftbus.stream.worker.topics import admin_client
 from driftbus.stream.worker.wallclock import WallClock
 from driftbus.stream.worker.warmup import warm_up
 from driftbus.stream.worker.worker import Worker
@@ -74,6 +76,8 @@ async def _prepare(config: Config, health: Health, metrics: Metrics, stop: async
 
     def work() -> None:
         try:
+            # a wrong password or a missing topic is told now, and not half a minute later
+            require_topics(admin_client(config.kafka), config)
             LOG.info("compiling kernels, unless they are cached; the first start takes half a minute")
             warm_up()
             loop.call_soon_threadsafe(done.set_result, prepare(config, stopped.is_set, learning))

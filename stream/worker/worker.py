@@ -14,6 +14,7 @@ from faust.types import TP
 
 from driftbus.schemas.config import Config
 from driftbus.stream.transport.app import BusApp, Plan
+from driftbus.stream.transport.loginfile import LoginFile
 from driftbus.stream.transport.poller import Committed, Starts
 from driftbus.stream.worker.health import Health, Status
 from driftbus.stream.worker.judge_agent import JudgeAgent
@@ -59,6 +60,7 @@ class Worker(BusApp):
         super().__init__(config.app, config.kafka, commit_s=config.run.commit_every / 1000)
         self.health, self.metrics = health, metrics
         self._settings, self._plans, self._targets = config, ready.plans, ready.targets
+        self._admin, self._login = ready.admin, LoginFile(config.kafka)
         self._probe, self._clock = Probe(ready.admin), WallClock()
         self._lock = asyncio.Lock()
         self._last: dict[TP, Committed] = {}
@@ -202,6 +204,8 @@ class Worker(BusApp):
             (STATUS_S, self._write_status),
             (STATUS_S, lambda: self.outcomes.show(self._probe.ends)),
         ]
+        if self._login.watched:
+            timers.append((PROBE_S, self._renew_login))
         self._beside = [asyncio.create_task(self._every(seconds, step)) for seconds, step in timers]
 
     async def end_beside(self) -> None:
@@ -248,6 +252,16 @@ class Worker(BusApp):
             return None
         # behind the last record there may be transaction markers, which are nobody's to read
         return 0 if self.delivery.caught_up(tp) == end else max(0, end - position)
+
+    async def _renew_login(self) -> None:
+        """Give all clients a password that was changed in its file; they use it at their next connect."""
+        if (renewal := self._login.renewal()) is None:
+            return
+        LOG.info("the password in %s has changed: the next connections use it", self._settings.kafka.password_file)
+        for client in (self.outbox.producer, self._admin):
+            renewal(client)
+        self.outcomes.call_readers(renewal)
+        await self.delivery.poller.call(renewal)
 
     async def _write_status(self) -> None:
         self._clock.look()

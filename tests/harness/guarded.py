@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 import httpx
 
 from driftbus.schemas.oauth import OAuthConfig, TokenSource
@@ -51,4 +53,5 @@ class GuardedRegistry(Registry):
 
     def _client(self) -> httpx.Client:
         header = {"Authorization": f"Bearer {self._tokens.token().value}"}
-        return httpx.Client(verify=str(self._authority.certificate), headers=header, timeout=15)
+        verify = ssl.create_default_context(cafile=self._authority.certificate)
+        return httpx.Client(verify=verify, headers=header, timeout=15)

@@ -17,17 +17,19 @@ AUDIENCE = "driftbus-tests"
 
 
 class IdentityProvider:
-    """Gives tokens of 60 s to clients that know their secrets.
+    """Gives tokens to clients that know their secrets.
 
     Args:
         authority: signs its certificate.
         clients: id → secret.
+        ttl_s: how long tokens hold.
     """
 
-    def __init__(self, authority: Authority, clients: dict[str, str]) -> None:
+    def __init__(self, authority: Authority, clients: dict[str, str], ttl_s: int = 60) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="driftbus-idp-"))
         self._authority, self._node = authority, Node()
         self._https, self._http = free_ports(2)
+        self._ttl_s = ttl_s
         self._clients = self._home / "clients.json"
         self.know(clients)
         jwk = RSAKey.generate_key(2048, {"alg": "RS256", "use": "sig", "kid": "tests"})
@@ -64,7 +66,7 @@ class IdentityProvider:
         self._child = Child(
             self._node.command("idp.mjs", *map(str, arguments)),
             self._home / "log",
-            environment=self._node.environment | {"IDP_JWK": str(self._home / "jwk.json")},
+            environment=self._node.environment | {"IDP_JWK": str(self._home / "jwk.json"), "IDP_TTL": str(self._ttl_s)},
         )
         self._child.wait_until(self._answers, 60.0, "the OpenID provider")
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from driftbus.stream.doctor.rights import run_rights
+from harness.guarded import GuardedRegistry
+from harness.idp import IdentityProvider
 from harness.missing import running
+from harness.pki import Authority
+from harness.process import wait_for
 from harness.secure import PASSWORD, SecureBroker
 
+from .access import CLIENT, SECRET
 from .scenario import Scenario, rows
 
 pytestmark = pytest.mark.kafka
@@ -22,9 +29,10 @@ def secure_kafka() -> Iterator[SecureBroker]:
         yield broker
 
 
-def test_tls_scram_and_acls(secure_kafka: SecureBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tls_scram_and_acls(secure_kafka: SecureBroker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     scenario = Scenario(secure_kafka, overrides={"kafka": {**secure_kafka.section, "session_timeout": "6s"}})
-    scenario.produce(rows(12_000, seed=8, drift_at=8_000))
+    records = rows(12_000, seed=8, drift_at=8_000)
+    scenario.produce(records[:6_000])
     try:
         monkeypatch.setitem(os.environ, "DRIFTBUS_KAFKA_PASSWORD", PASSWORD)
         refused = scenario.start()
@@ -39,10 +47,56 @@ def test_tls_scram_and_acls(secure_kafka: SecureBroker, monkeypatch: pytest.Monk
         scenario.workers.clear()
 
         secure_kafka.allow(right.what for right in run_rights(scenario.config))
-        monkeypatch.setitem(os.environ, "DRIFTBUS_KAFKA_PASSWORD", PASSWORD)
+        monkeypatch.delitem(os.environ, "DRIFTBUS_KAFKA_PASSWORD")
+        file = tmp_path / "password"
+        file.write_text(f"{PASSWORD}\n")
+        monkeypatch.setitem(os.environ, "DRIFTBUS_KAFKA_PASSWORD_FILE", str(file))
         worker = scenario.start()
         worker.wait_ready()
+
+        # another password, while it runs: open connections stay, new ones need it
+        secure_kafka.set_password("another-one")
+        file.write_text("another-one\n")
+        wait_for(lambda: "has changed" in worker.child.log.read_text(), 60, "the worker to see the new password")
+        secure_kafka.stop()
+        secure_kafka.start()
+        scenario.produce(records[6_000:])
         scenario.settle()
-        assert PASSWORD not in worker.child.log.read_text()
+        said = worker.child.log.read_text()
+        assert PASSWORD not in said
+        assert "another-one" not in said
     finally:
         scenario.close()
+
+
+@pytest.mark.node
+@pytest.mark.registry
+def test_tokens_for_brokers_and_registry_from_one_login(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tokens of 8 s, so that a worker lives through several of them, and a registry that takes TLS and tokens only."""
+    authority = Authority("tokens")
+    secret = tmp_path / "secret"
+    secret.write_text(f"{SECRET}\n")
+    with (
+        running(lambda: IdentityProvider(authority, {CLIENT: SECRET}, ttl_s=8)) as idp,
+        running(lambda: SecureBroker(idp)) as broker,
+        running(lambda: GuardedRegistry(authority, idp, CLIENT, SECRET)) as registry,
+    ):
+        login = {**broker.oauth(CLIENT)["oauth"], "client_secret_file": str(secret)}
+        sections = {
+            "kafka": {**broker.oauth(CLIENT), "oauth": login, "session_timeout": "6s"},
+            "registry": {"url": registry.url, "ca": str(authority.certificate), "oauth": login},
+        }
+        scenario = Scenario(broker, overrides=sections)
+        broker.allow((right.what for right in run_rights(scenario.config)), CLIENT)
+        records = rows(12_000, seed=8, drift_at=8_000)
+        try:
+            scenario.produce(records[:6_000])
+            worker = scenario.start()
+            worker.wait_ready()
+            began = time.monotonic()
+            wait_for(lambda: time.monotonic() > began + 10, 30, "the first token to end")
+            scenario.produce(records[6_000:])
+            scenario.settle()
+            assert SECRET not in worker.child.log.read_text()
+        finally:
+            scenario.close()

@@ -1,5 +1,5 @@
 // An OpenID provider: client credentials over HTTPS, its keys over HTTP for the brokers, which need no secret for them.
-// node idp.mjs HTTPS_PORT HTTP_PORT KEY.pem CERTIFICATE.pem CLIENTS.json; tokens hold for 60 s.
+// node idp.mjs HTTPS_PORT HTTP_PORT KEY.pem CERTIFICATE.pem CLIENTS.json; tokens hold for IDP_TTL seconds.
 import { readFileSync, statSync } from "node:fs";
 import { createServer as createHttp } from "node:http";
 import { createServer as createHttps } from "node:https";
@@ -30,7 +30,7 @@ const build = () =>
         getResourceServerInfo: () => ({
           scope: "kafka",
           audience,
-          accessTokenTTL: 60,
+          accessTokenTTL: Number(process.env.IDP_TTL),
           accessTokenFormat: "jwt",
           jwt: { sign: { alg: "RS256" } },
         }),
