@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 # Kernels are compiled here, with a word about it, rather than at the first start of something.
 COMPILE := echo "compiling kernels, once" >&2; $(BIN)/python -m driftbus.stream.worker.warmup
 
-.PHONY: help install demo test faults lint format pictures bench bench-detection soak locks dist clean
+.PHONY: help install demo test faults lint format pictures bench bench-detection soak locks audit sbom licences dist clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -57,6 +57,19 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 locks: $(DEV_STAMP) ## resolve requirements*.lock again, for all supported Pythons
 	@$(LOCK) --group dev --output-file requirements-dev.lock
 	@$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock
+
+audit: $(DEV_STAMP) ## known vulnerabilities of everything that is pinned; needs the network
+	@for lock in requirements.lock requirements-dev.lock; do \
+	  $(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement $$lock $(ARGS) || exit 1; \
+	done
+
+sbom: $(DEV_STAMP) ## what is inside, as CycloneDX, into dist/driftbus.cdx.json
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --spec-version 1.6 \
+	  --output-reproducible --output-file dist/driftbus.cdx.json
+
+licences: $(DEV_STAMP) ## docs/licences.md, from what is installed
+	@PYTHONPATH=tests $(BIN)/python -m harness.licences > docs/licences.md
 
 dist: $(DEV_STAMP) ## build wheel and sdist into dist/
 	@$(BIN)/python -m build --no-isolation --outdir dist .

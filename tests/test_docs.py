@@ -117,7 +117,9 @@ def test_environment_and_json_schema_are_current() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_yaml_examples_are_configurations(page: Path, tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").touch()
+    for name in {"ca.pem", *re.findall(r"(?:\w+/)?[\w-]+\.pem|secrets/[\w-]+", page.read_text())}:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
     for number, text in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)):
         file = tmp_path / f"{number}.yaml"
         file.write_text(text)

@@ -16,7 +16,7 @@ from click import Context
 
 from driftbus.schemas.config import KafkaConfig
 from driftbus.schemas.configfile import ENVIRONMENT, load_config
-from driftbus.schemas.secrets import MASK, masked, remember
+from driftbus.schemas.secrets import MASK, SECRETS, masked, remember
 from driftbus.stream.cli.main import group, run
 from driftbus.stream.doctor.rights import RIGHTS
 from driftbus.stream.transport import admin
