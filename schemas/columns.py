@@ -78,6 +78,15 @@ class Block:
     writer: NDArray[np.int64] | None = None
     writers: tuple[WriterFields, ...] = ()
 
+    @property
+    def held(self) -> int:
+        """Bytes of memory that it keeps."""
+        arrays = (
+            self.time_ms, self.numeric, self.numeric_status, self.text, self.text_start, self.text_length,
+            self.text_hash, self.text_status,
+        )  # fmt: skip
+        return sum(array.nbytes for array in arrays) + (0 if self.writer is None else self.writer.nbytes)
+
     def string(self, column: int, row: int) -> str | None:
         """The text of one cell, None when it is not present."""
         if self.text_status[column, row] != PRESENT:

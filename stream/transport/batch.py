@@ -12,6 +12,9 @@ from faust.types import TP
 
 from driftbus.stream.records import Headers, RecordBatch
 
+_BESIDE = 300
+"""Bytes that librdkafka and Python keep of a record beside two copies of its value; measured."""
+
 
 class Batch:
     """Consecutive records of one partition, as librdkafka holds them.
@@ -26,14 +29,16 @@ class Batch:
     Attributes:
         first, last: offsets of the first and the last record.
         size: bytes of all values.
+        held: bytes of memory that it keeps, about.
     """
 
-    __slots__ = ("after", "assignment", "first", "last", "messages", "size", "tp", "values")
+    __slots__ = ("after", "assignment", "first", "held", "last", "messages", "size", "tp", "values")
 
     def __init__(self, tp: TP, assignment: int, messages: list[Message], after: int | None = None) -> None:
         self.tp, self.assignment, self.messages, self.after = tp, assignment, messages, after
         self.values: list[bytes | None] = list(map(Message.value, messages))
         self.size = sum(map(len, filter(None, self.values)))
+        self.held = 2 * self.size + _BESIDE * len(messages)
         self.first, self.last = cast(int, messages[0].offset()), cast(int, messages[-1].offset())
 
     def __len__(self) -> int:

@@ -17,7 +17,7 @@ class Brake:
         bytes_: or at so many bytes.
 
     Attributes:
-        under_way: batches and bytes handed over and not worked off yet.
+        under_way: batches and bytes of memory handed over and not worked off yet.
     """
 
     def __init__(self, batches: int, bytes_: int) -> None:
@@ -39,13 +39,13 @@ class Brake:
         with self._changed:
             for batch in batches:
                 self.under_way[0] += 1
-                self.under_way[1] += batch.size
+                self.under_way[1] += batch.held
 
     def finished(self, batch: Batch) -> None:
         """A batch has been worked off, or thrown away."""
         with self._changed:
             self.under_way[0] -= 1
-            self.under_way[1] -= batch.size
+            self.under_way[1] -= batch.held
             self._changed.notify()
 
     def wake(self) -> None:

@@ -29,7 +29,7 @@ from driftbus.stream.worker.storefolder import StoreFolder
 LOG = logging.getLogger(__name__)
 
 QUEUED_BYTES = 64 << 20
-"""Predictions that may wait for the joins of a label topic, as records; what is beyond is read again later."""
+"""Predictions that may wait for the joins of a label topic, in memory; what is beyond is read again later."""
 
 PERSIST_S = 5.0
 """What a join holds goes to the disk so often, or as often as snapshots are taken if that is more."""
@@ -154,7 +154,7 @@ class OutcomeAgent:
             if owned is None:
                 continue
             lane = owned.task.lanes[tp.topic]
-            room = begin > lane.next or await self._room(label_topic, owned.task, lane, records.size)
+            room = begin > lane.next or await self._room(label_topic, owned.task, lane, records.held)
             if self.owned.get(TP(label_topic, tp.partition)) is not owned:
                 continue
             if begin <= lane.next and room:

@@ -42,7 +42,7 @@ class Records:
     Args:
         block, offsets, timestamps, good: as `Summariser.feed` takes them.
         projection: columns of the block; None: those of the join's own plan.
-        size: bytes that it keeps in memory.
+        held: bytes of memory that all of it keeps.
     """
 
     block: Block
@@ -50,7 +50,7 @@ class Records:
     timestamps: NDArray[np.int64]
     good: NDArray[np.bool_]
     projection: Projection | None
-    size: int
+    held: int
 
 
 @dataclass(slots=True)
@@ -87,12 +87,12 @@ class Lane:
     def push(self, records: Records | Batch, behind: int) -> None:
         """Put records at the end of the queue; `behind` is the offset behind the last of them."""
         self.queue.append(records)
-        self.bytes += records.size
+        self.bytes += records.held
         self.next = max(self.next, behind)
 
     def pop(self) -> None:
         """The oldest records have been fed."""
-        self.bytes -= self.queue.popleft().size
+        self.bytes -= self.queue.popleft().held
 
 
 class Counts(NamedTuple):
@@ -302,7 +302,7 @@ class OutcomeTask:
                 pause_s = min(2 * pause_s, most_s)
             else:
                 self.reason = ""
-                return Records(decoded.block, raw.offsets, raw.timestamps, decoded.good, None, records.size)
+                return Records(decoded.block, raw.offsets, raw.timestamps, decoded.good, None, decoded.block.held)
         return None
 
     async def _make(self, step: Callable[[], Output]) -> None:

@@ -124,7 +124,8 @@ class SummariseAgent:
         source.heard = time.monotonic()
         self._count(tp, len(batch) - skip - len(rejected), batch.size)
         columns = source.machine.plan.projection
-        for_joins = Records(decoded.block, records.offsets, records.timestamps, decoded.good, columns, batch.size)
+        held = decoded.block.held
+        for_joins = Records(decoded.block, records.offsets, records.timestamps, decoded.good, columns, held)
         self._outcomes.offer_labels(tp, for_joins)
         await self._outcomes.offer_predictions(tp, begin, for_joins)
 

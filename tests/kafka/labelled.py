@@ -69,11 +69,11 @@ def _encoded(schema: Any, record: Mapping[str, Any]) -> bytes:
     return out.getvalue()
 
 
-def prediction(number: int, at_ms: int, seed: int = 0) -> Record:
+def prediction(number: int, at_ms: int, seed: int = 0, name: str = "app") -> Record:
     """The prediction of an id, which says when it was appended."""
     rng = np.random.default_rng([seed, number])
     value = {
-        "id": f"app-{number}",
+        "id": f"{name}-{number}",
         "version": str(1 + number % 2),
         "country": ("PT", "ES")[number % 3 == 0],
         "score": float(rng.beta(2, 5)),
@@ -81,9 +81,9 @@ def prediction(number: int, at_ms: int, seed: int = 0) -> Record:
     return {"key": value["id"].encode(), "value": _encoded(_SCORED, value), "timestamp": at_ms}
 
 
-def label(number: int, at_ms: int, said: str) -> Record:
+def label(number: int, at_ms: int, said: str, name: str = "app") -> Record:
     """What became of an id."""
-    value = {"id": f"app-{number}", "defaulted": said}
+    value = {"id": f"{name}-{number}", "defaulted": said}
     return {"key": value["id"].encode(), "value": _encoded(_OUTCOME, value), "timestamp": at_ms}
 
 

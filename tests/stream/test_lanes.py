@@ -84,9 +84,9 @@ def joined(tmp_path: Path) -> tuple[OutcomeAgent, Task, Reader]:
     return agent, task, reader
 
 
-def records(first: int, last: int, size: int = 1) -> Records:
+def records(first: int, last: int, held: int = 1) -> Records:
     nothing = np.zeros(0, np.int64)
-    return Records(cast(Any, None), np.arange(first, last + 1), nothing, cast(Any, nothing), None, size)
+    return Records(cast(Any, None), np.arange(first, last + 1), nothing, cast(Any, nothing), None, held)
 
 
 Joined = tuple[OutcomeAgent, Task, Reader]
@@ -107,12 +107,12 @@ def test_a_gap_is_read_by_a_reader_until_both_meet(joined: Joined) -> None:
     offer(agent, THERE, 200, records(200, 210))
     assert (task.taken, reader.reading) == ([], [100])
     lane = task.lanes[PREDICTIONS]
-    batch = SimpleNamespace(last=249, size=1)
+    batch = SimpleNamespace(last=249, held=1)
     _Ear(agent, LABELS).records(THERE, lane.number, cast(Any, batch))
     assert task.taken == [250]
     offer(agent, THERE, 211, records(211, 260))
     assert (task.taken, reader.reading, lane.number) == ([250, 261], [], 0)
-    _Ear(agent, LABELS).records(THERE, 1, cast(Any, SimpleNamespace(last=300, size=1)))
+    _Ear(agent, LABELS).records(THERE, 1, cast(Any, SimpleNamespace(last=300, held=1)))
     assert task.taken == [250, 261], "records of a reading that was ended are of no more use"
 
 
@@ -120,10 +120,10 @@ def test_a_join_that_is_behind_leaves_out_and_reads_again(joined: Joined, monkey
     monkeypatch.setattr(outcome_agent, "QUEUED_BYTES", 10)
     monkeypatch.setattr(outcome_agent, "ROOM_S", 0.01)
     agent, task, reader = joined
-    offer(agent, THERE, 100, records(100, 109, size=8))
-    offer(agent, THERE, 110, records(110, 119, size=8))
+    offer(agent, THERE, 100, records(100, 109, held=8))
+    offer(agent, THERE, 110, records(110, 119, held=8))
     assert (task.taken, reader.reading) == ([110], [110])
-    offer(agent, THERE, 120, records(120, 129, size=1))
+    offer(agent, THERE, 120, records(120, 129, held=1))
     assert (task.taken, reader.reading) == ([110], [110])
 
 
@@ -133,8 +133,8 @@ def test_a_join_that_is_a_little_slower_is_waited_for(joined: Joined, monkeypatc
     lane = task.lanes[PREDICTIONS]
 
     async def both() -> None:
-        await agent.offer_predictions(THERE, 100, records(100, 109, size=8))
-        more = asyncio.create_task(agent.offer_predictions(THERE, 110, records(110, 119, size=8)))
+        await agent.offer_predictions(THERE, 100, records(100, 109, held=8))
+        more = asyncio.create_task(agent.offer_predictions(THERE, 110, records(110, 119, held=8)))
         await asyncio.sleep(0)
         assert task.taken == [110]
         lane.pop()
