@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -22,9 +22,6 @@ _VARIANTS = 50
 def many(monitors: int) -> tuple[Plans, Block]:
     """Plans of so many monitors, each with a topic of one partition, a profile of its own and 25 columns; a block."""
     data = events.rows(20_000)
-    plain = events.profile(data).to_dict()
-    plain["columns"] = plain["columns"][:FEATURES]
-    del plain["profile_id"]
     names = [f"model-{i:04d}" for i in range(monitors)]
     config = Config.model_validate(
         {
@@ -32,10 +29,18 @@ def many(monitors: int) -> tuple[Plans, Block]:
             "monitors": {name: {"predictions": {"topic": name, "time": "ts"}} for name in names},
         }
     )
-    profiles = {(name, "predictions"): Profile.from_dict(plain | {"monitor": name}) for name in names}
-    plans = build_plans(config, profiles, dict.fromkeys(names, 1))
+    plans = build_plans(config, profiles_of(data, names), dict.fromkeys(names, 1))
     projection = plans.topics[names[0]].projection
     return plans, BatchDecoder(projection, events.OneSchema()).decode(events.Encoded(data).values(0, 20_000)).block
+
+
+def profiles_of(data: events.Rows, names: Iterable[str]) -> dict[tuple[str, str], Profile]:
+    """A profile of 25 columns for each monitor."""
+    plain = events.profile(data).to_dict()
+    plain["columns"] = plain["columns"][:FEATURES]
+    for key in ("profile_id", "sample"):
+        plain.pop(key, None)  # of all the columns
+    return {(name, "predictions"): Profile.from_dict(plain | {"monitor": name}) for name in names}
 
 
 class Parts:

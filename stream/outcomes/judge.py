@@ -39,6 +39,15 @@ from driftbus.stream.plan import MonitorPlan
 PATH = "labelled"
 """Clock of what labels say right now; verdicts on cohorts are told by that of `Cohorts.name`."""
 
+MOST_VERSIONS = 8
+"""Versions whose latest report is kept for metrics: those judged last."""
+
+
+def judged_last(reports: Mapping[str, PerformanceReport]) -> dict[str, PerformanceReport]:
+    """Those of the versions that were judged last: releases go on for years."""
+    last = sorted(reports.items(), key=lambda item: (-item[1].decided_ms, item[0]))
+    return dict(last[:MOST_VERSIONS])
+
 
 class Watcher(Protocol):
     """Sees first labels by version, pane by pane of label time, in order."""
@@ -198,7 +207,7 @@ class OutcomeJudge:
             moves = self.moves.by(judged.version, judged.start_ms, judged.end_ms)
             reports, events = self.verdicts.judge(judged, moves)
             whole = [report for report in reports if not report.segment]
-            self.latest |= {report.version: report for report in whole}
+            self.latest = judged_last({**self.latest, **{report.version: report for report in whole}})
             if judged.enough and judged.stage == "first":
                 for report in whole:
                     self.scored.realise(report.version, *estimated_and_realised(report))

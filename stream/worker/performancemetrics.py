@@ -9,9 +9,7 @@ from prometheus_client import Gauge
 from driftbus.detectors.intervals import Estimate
 from driftbus.detectors.scored import Tally
 from driftbus.schemas.outcomeevents import PerformanceReport
-
-MOST_VERSIONS = 8
-"""Versions with series of their own: those judged last."""
+from driftbus.stream.outcomes.judge import MOST_VERSIONS
 
 MakeGauge = Callable[..., Gauge]
 
@@ -59,14 +57,13 @@ class PerformanceMetrics:
 
         Args:
             monitor: its name.
-            reports: version → latest report of all rows.
+            reports: version → latest report of all rows, of the versions judged last.
             estimates: version → metric → latest estimate.
             scored: version → metric → how well estimates did, the version scored last at the end.
         """
-        last = sorted(reports.items(), key=lambda item: (-item[1].decided_ms, item[0]))[:MOST_VERSIONS]
         for metric in (self.performance, self.coverage, self.label_lag, self.estimated, self.error, self.scored):
             metric.remove_by_labels({"monitor": monitor})
-        for version, report in last:
+        for version, report in reports.items():
             for m in report.metrics:
                 for bound, value in (("value", m.value), ("low", m.low), ("high", m.high)):
                     if value is not None:

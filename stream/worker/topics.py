@@ -63,8 +63,15 @@ def required_topics(config: Config) -> list[Required]:
         Required(names.incidents, "incidents", 1, kept | plain | {"max.message.bytes": _LARGE}),
         Required(names.performance, "performance", 1, kept | plain),
         Required(names.retrain, "retrain", 1, kept | plain),
-        # a snapshot is rewritten every minute: short segments let the cleaner get at the old ones
-        Required(names.state, "state", shards, compact | {"segment.ms": "3600000"}, exact=True),
+        # a snapshot is rewritten every minute, and all that is there is read at a start: small segments let the
+        # cleaner get at the old ones, and it comes when a tenth is old, not half
+        Required(
+            names.state,
+            "state",
+            shards,
+            compact | {"segment.ms": "3600000", "segment.bytes": str(32 << 20), "min.cleanable.dirty.ratio": "0.1"},
+            exact=True,
+        ),
         Required(names.profiles, "profiles", 1, compact | {"max.message.bytes": _LARGE}),
         Required(names.deadletter, "deadletter", 1, kept | {"max.message.bytes": _LARGE}),
     ]

@@ -18,6 +18,7 @@ from driftbus.stream.transport.loginfile import LoginFile
 from driftbus.stream.transport.poller import Committed, Starts
 from driftbus.stream.worker.health import Health, Status
 from driftbus.stream.worker.judge_agent import JudgeAgent
+from driftbus.stream.worker.memory import GIVE_BACK_S, Memory
 from driftbus.stream.worker.metrics import Metrics
 from driftbus.stream.worker.outbox import Outbox, producer_properties
 from driftbus.stream.worker.outcome_agent import OutcomeAgent
@@ -38,6 +39,8 @@ LAST_SNAPSHOTS_S = 10.0
 PARTITIONS_S = 2.0
 """Seconds between two looks at how many partitions the source topics have."""
 STATUS_S = 1.0
+RESTORED_AT_ONCE = 4
+"""Partitions whose snapshots are read and unpacked at the same time."""
 
 
 class Worker(BusApp):
@@ -68,6 +71,7 @@ class Worker(BusApp):
         self._committed_at: float | None = None
         self._commit_due_at: float | None = None
         self._beside: list[asyncio.Task[None]] = []
+        self._memory, self._restoring = Memory(), asyncio.Semaphore(RESTORED_AT_ONCE)
         self.outbox = Outbox(producer_properties(config.kafka, f"{config.app}-outbox"), self.poison)
         publish = Publisher(config, self.outbox, ready.schema_ids)
         plans = ready.plans
@@ -123,9 +127,10 @@ class Worker(BusApp):
     async def restore(self, new: Starts) -> Mapping[TP, int]:
         positions: dict[TP, int] = {}
         joins: dict[TP, Start] = {}
+        judged: list[TP] = []
         for tp, committed in new.items():
             if tp.topic == self._settings.topics.summaries:
-                positions[tp] = await self.judging.take(tp, *await self._log_bounds(tp))
+                judged.append(tp)
                 continue
             if tp.topic in self._targets:
                 self.repartitioning.take(tp, committed)
@@ -147,9 +152,15 @@ class Worker(BusApp):
             begin, committed = min(position, self.summarising.position(tp) or 0), new[tp]
             if committed is not None and begin != committed.offset:
                 positions[tp] = begin
+        positions |= zip(judged, await asyncio.gather(*map(self._restore_judge, judged)), strict=True)
         self.outcomes.find_predictions(self.summarising.position)
         LOG.info("took up %d partitions", len(new))
         return positions
+
+    async def _restore_judge(self, tp: TP) -> int:
+        """Some at a time: what is read of each is in memory as a whole."""
+        async with self._restoring:
+            return await self.judging.take(tp, *await self._log_bounds(tp))
 
     async def _log_bounds(self, tp: TP) -> tuple[int, int]:
         """First offset that is still in the log, and the offset of the next record to come."""
@@ -169,7 +180,7 @@ class Worker(BusApp):
                 self.summarising.forget(tp)
             elif tp in self.repartitioning.tasks:
                 self.repartitioning.forget(tp)
-
+        self._memory.forgotten = True
         self.outcomes.find_predictions(self.summarising.position)
 
     async def checkpoint(self, assignment: set[TP]) -> Plan:
@@ -203,6 +214,7 @@ class Worker(BusApp):
             (PROBE_S, self.judging.show),
             (STATUS_S, self._write_status),
             (STATUS_S, lambda: self.outcomes.show(self._probe.ends)),
+            (GIVE_BACK_S, self._memory.give_back),
         ]
         if self._login.watched:
             timers.append((PROBE_S, self._renew_login))

@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry
 
 from driftbus.detectors.intervals import Estimate
 from driftbus.detectors.scored import Tally, score
+from driftbus.stream.outcomes.judge import MOST_VERSIONS
 from driftbus.stream.worker.metrics import ASPECTS, OTHER, ColumnState, Metrics, worst
-from driftbus.stream.worker.performancemetrics import MOST_VERSIONS
 
 
 def labels(registry: CollectorRegistry, name: str, label: str) -> set[str]:
