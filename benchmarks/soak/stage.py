@@ -18,13 +18,15 @@ from confluent_kafka.admin._resource import ResourceType
 
 from benchmarks.soak.world import EVENT, HORIZON_DAYS, LABEL, SOURCES, WAIT_MS, Record, reference
 from driftbus.schemas.config import Config
+from driftbus.schemas.events import Published
+from driftbus.schemas.jsonlines import event_json
 from driftbus.stream.cli.main import run
 from driftbus.stream.replay.topicreplay import prepare
 from driftbus.stream.worker.topics import create_topics
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
-from faults.checker import Verdict, compare, history_of, line_of
+from faults.checker import Verdict, compare, history_of, raws_of
 from harness.broker import Broker
 from harness.process import Child, free_ports
 
@@ -176,15 +178,16 @@ class Stage:
 
     def verdict(self, patience_s: float) -> tuple[int, Verdict]:
         """Events published, and how they compare with a replay's, once they are complete or patience is over."""
-        wanted: dict[str, str] = {}
-        prepare(self.config, "", None, None).run(lambda e: wanted.update({e.id: line_of(e)}), lambda _: None)
+        found: list[Published] = []
+        prepare(self.config, "", None, None).run(found.append, lambda count: None)
+        wanted = {event.id: event_json(event) for event in found}
         topics = self.config.topics
         names = (topics.drift, topics.incidents, topics.performance, topics.retrain)
         deadline = time.monotonic() + patience_s
         while True:
-            history = history_of(self.broker, names)
-            if wanted.keys() <= history.lines.keys() or time.monotonic() > deadline:
-                return len(history.lines), compare(history, wanted)
+            history = history_of(raws_of(self.broker, names))
+            if wanted.keys() <= history.events.keys() or time.monotonic() > deadline:
+                return len(history.events), compare(history, wanted.values())
             time.sleep(1)
 
     def close(self, *, keep: bool = False) -> None:

@@ -59,6 +59,12 @@ class References:
             return self.given
         return self._ready.get(group)
 
+    def forget(self, version: str) -> None:
+        """A version's segments and rows have no reference any more, but the given one."""
+        for group in [group for group in self._learned if group[0] == version]:
+            del self._learned[group]
+            self._ready.pop(group, None)
+
     def learn(self, group: Group, pairs: Int) -> None:
         """Labels that become a part of the reference, of a group that has none yet."""
         if self.of(group) is not None:

@@ -104,7 +104,15 @@ class Verdicts:
             events += found
         if drives and self._config.gap is not None:
             events += self._gaps(judged, told)
+        self._forget()
         return reports, events
+
+    def _forget(self) -> None:
+        """Releases go on for years: what was learned is kept of the versions judged last, `max_groups` of them."""
+        last = sorted(self._newest, key=lambda version: (self._newest[version], version))
+        for version in last[: -self._plan.config.detection.max_groups]:
+            del self._newest[version]
+            self._references.forget(version)
 
     def estimate(self, pairs: Int, counts: Int | None) -> dict[str, Estimate]:
         """What scores let expect, before labels: {} when it can't be said.

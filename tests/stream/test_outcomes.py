@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from driftbus.schemas.codec import decode_part, encode_part
 from driftbus.schemas.events import DriftEvent, Incident, Published
 from driftbus.schemas.outcomeevents import PerformanceReport
 from driftbus.stream.judge import Judge
+from driftbus.stream.outcomes.judge import MOST_VERSIONS
 
 from .outcomeworld import (
     COHORT_MS,
@@ -231,3 +233,23 @@ def test_groups_are_bounded() -> None:
 def test_lanes_are_all_sources() -> None:
     _, _, parts = usual()
     assert len(lanes_of(parts)) == 6
+
+
+def test_what_was_learned_is_kept_of_the_versions_judged_last() -> None:
+    """Releases go on for years; without it references and latest reports would be of all of them."""
+    data = data_of(11)
+    data = replace(data, version=np.array([f"{i // 250:03}" for i in range(data.version.size)]))
+    kept = {}
+    for most in (64, 3):
+        plans = plans_of({"cohort": PANE_MS, "min_labels": 5}, detection={"sample_rows": 0, "max_groups": most})
+        judge = Judge(plans, 0)
+        for offset, part in enumerate(parts_of(plans, data)):
+            judge.apply(offset, part)
+        outcomes = judge.monitors["m"].outcomes
+        assert outcomes is not None
+        learned = {version for version, _ in outcomes.references._learned}
+        kept[most] = sorted(outcomes.verdicts._newest)
+        assert learned <= set(kept[most])
+        assert len(outcomes.latest) <= MOST_VERSIONS
+    assert len(kept[64]) > 3
+    assert kept[3] == kept[64][-3:]
