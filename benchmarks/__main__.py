@@ -11,7 +11,9 @@ from typing import Protocol, cast
 from benchmarks.measure import Report
 from benchmarks.table import as_text, machine, write
 
-NAMES = ("through_faust", "labels", "core", "decode", "engine", "judge_cost", "state", "memory_week", "car_loan")
+NAMES = (
+    "through_faust", "labels", "core", "decode", "engine", "judge_cost", "state", "startup", "memory_week", "car_loan",
+)  # fmt: skip
 
 
 class _Benchmark(Protocol):

@@ -15,7 +15,7 @@ from harness.process import wait_for
 from harness.proxy import Proxy
 from harness.smalldisk import SmallDisk
 
-ROWS, DRIFT_AT = 12_000, 4_000
+ROWS, DRIFT_AT = 9_000, 3_000
 PER_SECOND = 1_500.0
 
 
@@ -78,10 +78,10 @@ def test_the_network_hangs_breaks_and_crawls(cluster: Cluster) -> None:
             lambda: [proxy.slow(0.1) for proxy in everyone],
         ):
             fault()
-            sending.join(2)
+            sending.join(1.5)
             for proxy in everyone:
                 proxy.heal()
-            sending.join(1)
+            sending.join(0.5)
         sending.join(120)
         scenario.settle()
     finally:
