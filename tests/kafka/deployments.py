@@ -100,7 +100,7 @@ class Deployment:
         self.values.update(changes)
         (self.folder / "driftbus.yaml").write_text(json.dumps(self.values))
 
-    def wait_said(self, worker: Child, words: str, times: int = 1, timeout_s: float = 30) -> None:
+    def wait_said(self, worker: Child, words: str, times: int = 1, timeout_s: float = 120) -> None:
         """Return once a worker's log has said some words so many times."""
         try:
             worker.wait_until(lambda: worker.log.read_text().count(words) >= times, timeout_s, f"a worker ({words!r})")

@@ -35,7 +35,7 @@ def deploy(tmp_path: Path) -> Iterator[Make]:
         deployment.close()
 
 
-def wait_for_events(deployment: Deployment, wanted: dict[str, Any], timeout_s: float = 30) -> None:
+def wait_for_events(deployment: Deployment, wanted: dict[str, Any], timeout_s: float = 120) -> None:
     """All of them, and nothing else."""
     try:
         wait_for(lambda: deployment.events().keys() >= wanted.keys(), timeout_s, "all events")
@@ -85,7 +85,7 @@ def test_a_restart_goes_on_from_snapshots_and_a_broker_outage_is_survived(fragil
     produced = records(partitions)
     first = deployment.worker()
     fragile_kafka.produce(deployment.topic, produced[: len(produced) // 2])
-    wait_for(lambda: len(deployment.snapshots()) == 2, 30, "snapshots of both monitors")
+    wait_for(lambda: len(deployment.snapshots()) == 2, 120, "snapshots of both monitors")
     fragile_kafka.kill()
     fragile_kafka.start()
     first.kill()
