@@ -70,6 +70,9 @@ class KafkaConfig(WithSecrets):
             raise ValueError(f"security_protocol: {self.security_protocol} needs a sasl_mechanism")
         if self.oauth is not None and self.sasl_mechanism != "OAUTHBEARER":
             raise ValueError("oauth is for sasl_mechanism: OAUTHBEARER")
+        own = any(name.startswith("sasl.oauthbearer.") for name in self.options)
+        if self.sasl_mechanism == "OAUTHBEARER" and self.oauth is None and not own:
+            raise ValueError("sasl_mechanism: OAUTHBEARER needs oauth: where tokens come from")
         if self.certificate is not None and self.key is None and "ssl.key.pem" not in self.options:
             raise ValueError("certificate needs its key: write key: PATH")
         return self

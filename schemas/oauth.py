@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from pydantic import Field, SecretStr, field_validator
 from driftbus.schemas.errors import ConfigError, Unavailable
 from driftbus.schemas.secrets import WithSecrets, masked, remember
 from driftbus.schemas.tls import client_context, tls_trouble
+
+LOG = logging.getLogger(__name__)
 
 _TIMEOUT_S = 10.0
 _LIFETIME_S = 300.0
@@ -82,6 +85,8 @@ class TokenSource:
         self._config, self._key, self._clock, self._transport = config, key, clock, transport
         self._lock = threading.Lock()
         self._token: Token | None = None
+        if not config.token_url.startswith("https:"):
+            LOG.warning("the secret of %s can be read on the network: %s.token_url has no TLS", config.client_id, key)
 
     def token(self, *, refused: str = "") -> Token:
         """A token that holds.

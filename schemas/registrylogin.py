@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 
 import httpx
 
 from driftbus.schemas.accessconfig import RegistryConfig
 from driftbus.schemas.oauth import TokenSource
+
+LOG = logging.getLogger(__name__)
 
 
 class Login(httpx.Auth):
@@ -21,6 +24,8 @@ class Login(httpx.Auth):
     def __init__(self, config: RegistryConfig, tokens: TokenSource | None = None) -> None:
         self._config = config
         self._tokens = tokens or (TokenSource(config.oauth, "registry.oauth") if config.oauth is not None else None)
+        if (config.username or self.key != "registry.username") and not (config.url or "").startswith("https:"):
+            LOG.warning("the login at the registry can be read on the network: registry.url has no TLS")
 
     @property
     def key(self) -> str:

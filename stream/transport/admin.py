@@ -39,6 +39,8 @@ class Admin(AdminClient):
             kafka.tokens.token()
         if not kafka.verify_hostname:
             LOG.warning("kafka.verify_hostname is false: whoever has any certificate of the CA can pose as a broker")
+        if kafka.security_protocol == "SASL_PLAINTEXT" and kafka.sasl_mechanism in ("PLAIN", "OAUTHBEARER"):
+            LOG.warning("the login of %s can be read on the network: kafka.security_protocol has no TLS", _who(kafka))
         self._kafka = kafka
         self._said: list[KafkaError] = []
         super().__init__(kafka.librdkafka() | {"error_cb": self._said.append}, logger=logging.getLogger("librdkafka"))
@@ -92,6 +94,10 @@ class Admin(AdminClient):
             )
         if KafkaError._AUTHENTICATION in codes or KafkaError.SASL_AUTHENTICATION_FAILED in codes:
             raise _refused(self._kafka, next(codes[c] for c in codes if c in _LOGIN))
+
+
+def _who(kafka: KafkaConfig) -> str:
+    return kafka.username or (kafka.oauth.client_id if kafka.oauth is not None else "") or "driftbus"
 
 
 _LOGIN = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)

@@ -136,6 +136,11 @@ REFUSED: dict[str, Refusal] = {
         3,
         "speak TLS. Write kafka.security_protocol: SSL, or SASL_SSL",
     ),
+    "tokens from nowhere": (
+        lambda b: b.at("OAUTH", sasl_mechanism="OAUTHBEARER"),
+        2,
+        "OAUTHBEARER needs oauth: where tokens come from",
+    ),
     "TLS where there is none": (lambda b: b.at("MTLS", bootstrap=b.bootstrap), 3, "don't speak TLS. Check the port"),
 }
 

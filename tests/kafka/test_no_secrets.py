@@ -164,13 +164,25 @@ def test_every_command_is_tried() -> None:
     assert names - elsewhere - without == {command.split()[0] for command in COMMANDS}
 
 
-def test_init_writes_no_secret(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_init_writes_no_secret(broker: SecureBroker, file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source = json.loads(file.read_text())["monitors"]["credit"]["predictions"]
     given = [word for key, value in OPTIONS.items() for word in ("-X", f"{key}={value}")]
-    assert run(["init", "--bootstrap", "127.0.0.1:1", "--topic", "t", "-X", "security.protocol=SSL", *given]) != 0
-    assert run(["init", "--bootstrap", "127.0.0.1:1", "--topic", "t", "-X", "nothing.like=it", *given]) != 0
-    assert run(["init", "--bootstrap", "x", "--topic", "t", "-X", f"security.protocol={PLANTED['kafka']}"]) != 0
+    init = [
+        "init",
+        "--bootstrap",
+        broker.bootstrap,
+        "--topic",
+        source["topic"],
+        "--schema",
+        source["schema_file"],
+        *given,
+    ]
+    assert run(init) == 0
+    assert run([*init, "-X", "nothing.like=it"]) != 0
+    assert run([*init, "-X", f"security.protocol={PLANTED['kafka']}"]) != 0
     shown = "".join(capfd.readouterr())
-    assert not [value for value in OPTIONS.values() if value in shown]
+    assert "ssl.keystore.password is a secret: it is not written down here" in shown
+    assert MARK not in shown
 
 
 @pytest.mark.parametrize(

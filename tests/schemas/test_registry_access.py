@@ -89,3 +89,14 @@ def test_a_login_in_the_address_is_no_part_of_it() -> None:
     assert (config.url, config.username, config.secret("password")) == ("https://registry:8081/x", "ana", "p@ss")
     assert "p%40ss" not in repr(config) + config.model_dump_json()
     assert RegistryConfig(url="https://ana@registry", password_file="/run/secret").username == "ana"
+
+
+@pytest.mark.parametrize(
+    ("login", "warned"), [({}, False), ({"username": "ana", "password": "x"}, True), ({"token": "x"}, True)]
+)
+def test_a_login_without_tls_is_warned_of(
+    caplog: pytest.LogCaptureFixture, login: dict[str, str], warned: bool
+) -> None:
+    Registry(RegistryConfig.model_validate({"url": "http://registry"} | login)).close()
+    Registry(RegistryConfig.model_validate({"url": "https://registry"} | login)).close()
+    assert caplog.text.count("can be read on the network") == warned
