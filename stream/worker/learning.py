@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -76,6 +77,8 @@ class _Learning:
         registry = Registry(config.registry) if config.registry.url else None
         self._resolver = open_resolver(self._settings, registry, key=f"monitors.{monitor}.{stream}")
         self._first: dict[int, list[RecordBatch]] = {}
+        self._looked: Counter[int] = Counter()
+        self._kinds: dict[int, dict[str, FieldType]] = {}
         self._learner: Learner | None = None
         self._decoders: dict[int, BatchDecoder] = {}
         self._silent_since = dict.fromkeys(range(partitions), time.monotonic())
@@ -90,7 +93,7 @@ class _Learning:
                 self._pass_over_silent()
             elif not self._reader.left:
                 return self._complete()
-            if self._learner is None and self._first and self._all_shown():
+            if self._learner is None and self._all_shown():
                 self._start()
             self._reader.hold(self._ahead())
             if tell is not None and self._learner is not None:
@@ -105,6 +108,7 @@ class _Learning:
     def _take(self, batch: RecordBatch) -> None:
         if self._learner is None:
             self._first.setdefault(batch.partition, []).append(batch)
+            self._look(batch)
             return
         decoder = self._decoders.get(batch.partition)
         if decoder is None:
@@ -140,11 +144,24 @@ class _Learning:
                     self._learner.pass_over(number)
 
     def _all_shown(self) -> bool:
-        return all(p in self._first or p in self._passed_over for p in range(self._partitions))
+        if not any(self._kinds.values()) and max(self._looked.values(), default=0) < _LOOKED_AT:
+            return False  # nothing readable yet
+        return all(self._shown(p) or p in self._passed_over for p in range(self._partitions))
+
+    def _shown(self, partition: int) -> bool:
+        """Whether a partition has said what fields there are: in its first hundred records, or all that it has.
+
+        Not whatever the first poll brings: that may be one record, and no readable one.
+        """
+        ended = (self._settings.topic, partition) in self._reader.resting
+        return self._looked[partition] >= _LOOKED_AT or (ended and bool(self._kinds.get(partition)))
 
     def _start(self) -> None:
         batches = [batch for _, mine in sorted(self._first.items()) for batch in mine]
-        self._plan = learn_plan(self._config, self._monitor, self._stream, self._fields())
+        fields: dict[str, FieldType] = {}
+        for _, kinds in sorted(self._kinds.items()):
+            fields |= {path: kind for path, kind in kinds.items() if path not in fields}
+        self._plan = learn_plan(self._config, self._monitor, self._stream, fields)
         self._learner = Learner(self._plan, self._partitions)
         for number in sorted(self._passed_over):
             self._learner.pass_over(number)
@@ -152,28 +169,26 @@ class _Learning:
             self._take(batch)
         self._first = {}
 
-    def _fields(self) -> dict[str, FieldType]:
-        """Fields of the first records: those of their schemas, and the keys of their maps."""
-        found: dict[str, FieldType] = {}
-        for _, batches in sorted(self._first.items()):
-            rows = [(batch, row) for batch in batches for row in range(len(batch))][:_LOOKED_AT]
-            for batch, row in rows:
-                value = batch.values[row]
-                if value is None:
-                    continue
-                try:
-                    schema, _ = schema_and_body(value, batch.headers_of(row), self._resolver)
-                    kinds = field_types(schema)
-                    record = decode_one(value, batch.headers_of(row), self._resolver) if _has_maps(kinds) else {}
-                except DecodeError:
-                    continue  # the worker sends it to the dead letters
-                found |= {path: kind for path, kind in _with_keys(kinds, record).items() if path not in found}
-        return found
+    def _look(self, batch: RecordBatch) -> None:
+        """Note the fields of the first records: those of their schemas, and the keys of their maps."""
+        found = self._kinds.setdefault(batch.partition, {})
+        for row in range(min(len(batch), _LOOKED_AT - self._looked[batch.partition])):
+            self._looked[batch.partition] += 1
+            value = batch.values[row]
+            if value is None:
+                continue
+            try:
+                schema, _ = schema_and_body(value, batch.headers_of(row), self._resolver)
+                kinds = field_types(schema)
+                record = decode_one(value, batch.headers_of(row), self._resolver) if _has_maps(kinds) else {}
+            except DecodeError:
+                continue  # the worker sends it to the dead letters
+            found |= {path: kind for path, kind in _with_keys(kinds, record).items() if path not in found}
 
     def _ahead(self) -> set[Part]:
         """Partitions to hold: those that have shown themselves before the others, or are far ahead."""
         if self._learner is None:
-            return {(self._settings.topic, p) for p in self._first}
+            return {(self._settings.topic, p) for p in self._first if self._looked[p] >= _LOOKED_AT}
         return {(self._settings.topic, p) for p in self._learner.ahead(_AHEAD)}
 
 
