@@ -43,6 +43,7 @@ def soak(days: float, minutes: float, *, every_s: float, restarts: int, scale: f
     # it ends before now: brokers refuse time stamps of the future
     start_ms = (time.time_ns() // 1_000_000 - int(days * DAY_MS)) // HOUR_MS * HOUR_MS - 6 * HOUR_MS
     stage, world = Stage(start_ms, speed), World(start_ms, scale)
+    ended = False
     try:
         watched, port = stage.start("watched")
         watched.wait_until(lambda: _ready(port), _READY_S, "driftbus run")
@@ -59,6 +60,8 @@ def soak(days: float, minutes: float, *, every_s: float, restarts: int, scale: f
                         beside.kill() if started % 2 else beside.stop()
                     beside, _ = stage.start("beside")
                     started += 1
+                if watched.returncode is not None:
+                    raise RuntimeError(f"the watched worker ended with {watched.returncode}:\n{watched.tail(40)}")
                 if passed >= sampled:
                     yield look(stage, watched.pid, port, stage.store("watched"), passed, at_ms / DAY_MS)
                     sampled += every_s
@@ -72,9 +75,10 @@ def soak(days: float, minutes: float, *, every_s: float, restarts: int, scale: f
         passed = time.monotonic() - begun
         yield look(stage, watched.pid, port, stage.store("watched"), passed, days)
         codes = [child.stop(60) for child in (watched, beside) if child is not None]
+        ended = verdict.ok and not any(codes)
         yield Run(days, passed, stage.sent, events, verdict.told(), codes, restarts)
     finally:
-        stage.close()
+        stage.close(keep=not ended)
 
 
 def _ready(port: int) -> bool:
