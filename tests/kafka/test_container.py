@@ -34,6 +34,7 @@ LONG = pytest.mark.skipif(not os.environ.get("DRIFTBUS_LONG"), reason="DRIFTBUS_
 @pytest.mark.parametrize(
     "compiled", [True, pytest.param(False, marks=LONG)], ids=["kernels in the image", "kernels of another processor"]
 )
+@pytest.mark.timeout(1_200)
 def test_a_worker_needs_no_rights_on_the_machine(kafka: Broker, compiled: bool) -> None:
     """With kernels that were compiled before it compiles none; without, it compiles them into memory."""
     with skipped_when_missing():
@@ -66,7 +67,7 @@ def test_a_worker_needs_no_rights_on_the_machine(kafka: Broker, compiled: bool) 
     )
     scenario.workers.append(worker)
     try:
-        worker.wait_ready(240)
+        worker.wait_ready(240 if compiled else 900)
         status = Path(f"/proc/{worker.child.pid}/status").read_text()
         assert re.search(rf"^Uid:\s+{jail.USER}\s+{jail.USER}\s", status, re.MULTILINE)
         assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
