@@ -19,7 +19,7 @@ from driftbus.schemas.contracts import contract
 from driftbus.schemas.errors import DecodeError
 from driftbus.schemas.events import Published
 from driftbus.schemas.jsonlines import event_json
-from driftbus.stream.replay.canonical import Event, differences
+from driftbus.stream.replay.canonical import Event, canonical_key, differences
 from harness.clients import Kafka
 
 _SCHEMAS = {
@@ -84,7 +84,8 @@ def history_of(raws: Iterable[Raw]) -> History:
         history.records += 1
         try:
             event = raw.event()
-        except (DecodeError, ValueError):
+            canonical_key(event)
+        except (DecodeError, ValueError, KeyError, TypeError):
             history.unreadable.append(raw)
             continue
         known = history.raws.setdefault(event["id"], raw)
