@@ -95,6 +95,8 @@ class Registry:
         url = _address(config)
         self.url = str(url)
         """The registry's address, without credentials."""
+        self.date = ""
+        """What its clock said with the last answer, as HTTP writes it."""
         self._host, self._certificate = url.host, config.certificate is not None
         login = Login(config)
         self._login = login.key, login.fix
@@ -185,6 +187,18 @@ class Registry:
         if not isinstance(answer, list):
             raise self._no_registry("its list of subjects is not a list")
         return [str(subject) for subject in answer]
+
+    def compatibility(self, subject: str) -> str:
+        """How new versions of a subject have to fit: its own rule or everyone's, "" when that is not told."""
+        for path in (f"/config/{_quoted(subject)}", "/config"):
+            try:
+                answer = self._get(path)
+            except (_NotFound, _NoSuchPath):
+                continue
+            rule = answer.get("compatibilityLevel") if isinstance(answer, dict) else None
+            if isinstance(rule, str):
+                return rule
+        return ""
 
     def latest(self, subject: str) -> Registered | None:
         """The newest version of a subject, None if there is no such subject."""
@@ -289,6 +303,7 @@ class Registry:
         """One answer, read to its end: httpx's own timeout is for each of its pieces."""
         content = bytearray()
         with self._http.stream(method, self.url + path, json=body, timeout=left) as response:
+            self.date = response.headers.get("Date", "")
             for piece in response.iter_bytes():
                 content += piece
                 if len(content) > LARGEST_ANSWER:

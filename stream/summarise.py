@@ -22,6 +22,7 @@ from driftbus.schemas.fields import WriterFields
 from driftbus.schemas.hashing import hash_bytes
 from driftbus.schemas.textparts import with_text_parts
 from driftbus.stream.cutting import arrival_delays, cut_ranges, extents, renumber
+from driftbus.stream.eventtimes import refused_times
 from driftbus.stream.factorise import matching, names_of
 from driftbus.stream.plan import StreamPlan, TopicPlan
 from driftbus.stream.rangecontent import Content, as_entry, in_order, told
@@ -179,20 +180,8 @@ class Summariser:
     def _valid_times(
         self, block: Block, timestamps: NDArray[np.int64], good: NDArray[np.bool_], rejected: list[Rejection]
     ) -> NDArray[np.bool_]:
-        times = block.time_ms
-        missing, negative = times == MISSING_TIME, times < 0
-        # written as a difference so that a wild event time can't overflow the sum
-        future = (timestamps >= 0) & ~negative & (times - np.maximum(timestamps, 0) > self.plan.future_ms)
-        bad: NDArray[np.bool_] = missing | negative | future
-        for row in np.flatnonzero(bad & good).tolist():
-            if missing[row]:
-                field_name = self.plan.projection.time
-                why = f"field {field_name!r} is missing, null or not a time" if field_name else "no Kafka timestamp"
-            elif negative[row]:
-                why = f"event time {times[row]} ms lies before 1970"
-            else:
-                why = f"event time {times[row]} ms is beyond Kafka timestamp {timestamps[row]} ms by more than allowed"
-            rejected.append((row, "bad_event_time", why))
+        bad, why = refused_times(block.time_ms, timestamps, good, self.plan.future_ms, self.plan.projection.time)
+        rejected += [(row, "bad_event_time", said) for row, said in why]
         return ~bad
 
     def _group_rows(self, block: Block, good: NDArray[np.bool_]) -> NDArray[np.int64]:

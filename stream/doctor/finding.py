@@ -61,3 +61,8 @@ def from_error(id_: str, what: str, error: DriftbusError, fix: str = "") -> Find
         said = f"{error.key}: {error.message}" if error.key else error.message
         return wrong(id_, what, said, error.fix or fix)
     return wrong(id_, what, str(error), fix)
+
+
+def counted(count: int, word: str) -> str:
+    """``1 column``, ``2,000 rows``."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

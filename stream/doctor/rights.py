@@ -77,7 +77,8 @@ def run_rights(config: Config) -> list[Right]:
     else:
         found.append(_topic("DESCRIBE", names.profiles, "it must exist; all profiles are in files"))
     if not _all_in_files(config):
-        found.append(_topic("WRITE", names.profiles, "profiles that are learned, unless all are published beforehand"))
+        learned = "profiles that are learned; not when all are published beforehand"
+        found.append(Right("topic", names.profiles, "WRITE", learned, optional=True))
     return _merged(found)
 
 

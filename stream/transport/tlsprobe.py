@@ -10,31 +10,27 @@ from pydantic import SecretStr
 
 from driftbus.schemas.config import KafkaConfig
 from driftbus.schemas.tls import TlsTrouble, client_context, tls_trouble
+from driftbus.stream.transport.greeting import NoKafka, greet
 
 _TIMEOUT_S = 5.0
-_ALERT_S = 1.0
-"""With TLS 1.3 a refused client certificate is said only after the handshake."""
 
 
 def check_files(kafka: KafkaConfig) -> None:
     """See that certificates and keys can be used; raises ConfigError that names the key of the file."""
     if kafka.security_protocol in ("SSL", "SASL_SSL"):
-        _context(kafka)
+        tls_context(kafka)
 
 
 def why_no_tls(kafka: KafkaConfig) -> str:
     """A sentence on the first bootstrap server with which TLS fails, with the fix; "" when none is found."""
-    context = _context(kafka)
+    context = tls_context(kafka)
     for host, port in _addresses(kafka):
         try:
-            plain = socket.create_connection((host, port), _TIMEOUT_S)
-            with plain, context.wrap_socket(plain, server_hostname=host) as wrapped:
-                wrapped.settimeout(_ALERT_S)
-                wrapped.recv(1)
-        except TimeoutError:
+            greet(host, port, context, _TIMEOUT_S)  # a refused client certificate is said only after the handshake
+        except (TimeoutError, NoKafka):
             continue
         except (ssl.SSLError, OSError, ValueError) as error:
-            if (trouble := _trouble(kafka, error, f"broker {host}:{port}")) is not None:
+            if (trouble := broker_trouble(kafka, error, f"broker {host}:{port}")) is not None:
                 return str(trouble)
     return ""
 
@@ -53,7 +49,8 @@ def speaks_tls(kafka: KafkaConfig) -> bool:
     return False
 
 
-def _trouble(kafka: KafkaConfig, error: Exception, whom: str) -> TlsTrouble | None:
+def broker_trouble(kafka: KafkaConfig, error: Exception, whom: str) -> TlsTrouble | None:
+    """What an error of a connection says about TLS with a broker; None when it is about something else."""
     return tls_trouble(error, "kafka", whom, ours=kafka.certificate is not None)
 
 
@@ -64,7 +61,8 @@ def _addresses(kafka: KafkaConfig) -> Iterator[tuple[str, int]]:
             yield host.strip("[]"), int(port)
 
 
-def _context(kafka: KafkaConfig) -> ssl.SSLContext:
+def tls_context(kafka: KafkaConfig) -> ssl.SSLContext:
+    """What TLS with the brokers goes by; raises ConfigError when a file can't be used."""
     context = client_context(
         kafka.ca, kafka.certificate, kafka.key, kafka.secret("key_password"), section="kafka"
     )  # fmt: skip

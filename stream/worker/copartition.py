@@ -15,7 +15,7 @@ import numpy as np
 from confluent_kafka import KafkaException
 
 from driftbus.schemas.columns import Projection
-from driftbus.schemas.config import Config, MonitorConfig
+from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import BatchDecoder, Headers, Resolver
 from driftbus.schemas.errors import ConfigError, Unavailable
 from driftbus.schemas.partitioning import PARTITIONERS, Partitioner, partitions_of_keys
@@ -69,6 +69,23 @@ def compare(predictions: Sample, labels: Sample, partitions: int) -> Verdict:
     return "same" if len(met) >= _ENOUGH else "unknown"
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What can be seen of the topics of one monitor.
+
+    Args:
+        verdict: whether labels are partitioned as predictions are.
+        message: what was seen.
+        key: of the configuration.
+        fix: what to do, when they are not.
+    """
+
+    verdict: Verdict
+    message: str
+    key: str = ""
+    fix: str = ""
+
+
 def require_copartitioned(config: Config, counts: Mapping[str, int], resolvers: Mapping[str, Resolver]) -> None:
     """Compare the topics of every monitor whose labels are joined.
 
@@ -81,54 +98,66 @@ def require_copartitioned(config: Config, counts: Mapping[str, int], resolvers: 
         ConfigError: labels are partitioned differently, with what to do.
     """
     for name, monitor in config.monitors.items():
-        predictions, labels = monitor.predictions, monitor.labels
-        if monitor.outcomes != "joined" or predictions is None or labels is None:
+        if monitor.outcomes != "joined":
             continue
-        count = counts[predictions.topic]
-        if counts[labels.topic] != count:
-            raise ConfigError(
-                f"topic {labels.topic} has {counts[labels.topic]} partitions and {predictions.topic} {count}: "
-                "a label is looked for in the partition of its prediction",
-                key=f"monitors.{name}.labels.topic",
-                fix=_count_fix(labels, count),
-            )
-        if count > 1:
-            _require_alike(config, name, monitor, count, resolvers)
+        spread = look_at_spread(config, name, counts, resolvers)
+        if spread.verdict == "different":
+            raise ConfigError(spread.message, key=spread.key, fix=spread.fix)
+        if spread.verdict == "unknown":
+            LOG.warning("%s: %s", name, spread.message)
 
 
-def _require_alike(
-    config: Config, name: str, monitor: MonitorConfig, count: int, resolvers: Mapping[str, Resolver]
-) -> None:
-    predictions, labels = monitor.predictions, monitor.labels
+def look_at_spread(config: Config, name: str, counts: Mapping[str, int], resolvers: Mapping[str, Resolver]) -> Spread:
+    """Compare the topics of a monitor whose labels are joined; arguments as of `require_copartitioned`."""
+    predictions, labels = config.monitors[name].predictions, config.monitors[name].labels
     assert predictions is not None
     assert labels is not None
+    count = counts[predictions.topic]
+    if counts[labels.topic] != count:
+        return Spread(
+            "different",
+            f"topic {labels.topic} has {counts[labels.topic]} partitions and {predictions.topic} {count}: "
+            "a label is looked for in the partition of its prediction",
+            f"monitors.{name}.labels.topic",
+            _count_fix(labels, count),
+        )
+    if count == 1:
+        return Spread("same", "one partition each")
     try:
         of_predictions = sample(config, predictions, count, resolvers[predictions.topic])
         of_labels = sample(config, labels, count, resolvers[labels.topic])
     except (Unavailable, KafkaException) as error:
-        LOG.warning("%s: whether labels are partitioned as predictions can't be looked at now: %s", name, error)
-        return
+        return Spread("unknown", f"whether labels are partitioned as predictions can't be looked at now: {error}")
+    return _judge(name, predictions, labels, count, of_predictions, of_labels)
+
+
+def _judge(
+    name: str, predictions: StreamConfig, labels: LabelsConfig, count: int, of_predictions: Sample, of_labels: Sample
+) -> Spread:
     partitioner = of_predictions.partitioner(count)
     if labels.repartition and partitioner not in (None, labels.partitioner):
-        raise ConfigError(
+        return Spread(
+            "different",
             f"the ids of topic {predictions.topic} are spread by {partitioner}, not by {labels.partitioner}",
-            key=f"monitors.{name}.labels.partitioner",
-            fix=f"write partitioner: {partitioner}, and a new topic under labels.topic if records stand in it already",
+            f"monitors.{name}.labels.partitioner",
+            f"write partitioner: {partitioner}, and a new topic under labels.topic if records stand in it already",
         )
     verdict = compare(of_predictions, of_labels, count)
     if verdict == "different":
-        raise ConfigError(
+        return Spread(
+            verdict,
             f"topics {predictions.topic} and {labels.topic} spread the same ids over different partitions: a label "
             "is looked for in the partition of its prediction, and would not find it",
-            key=f"monitors.{name}.labels.topic",
-            fix=_spread_fix(predictions, labels, partitioner),
+            f"monitors.{name}.labels.topic",
+            _spread_fix(predictions, labels, partitioner),
         )
     if verdict == "unknown":
-        LOG.warning(
-            "%s: too little can be seen to tell whether %s and %s spread ids over partitions alike; if they don't, "
-            "labels become orphans, which driftbus_labels_total counts",
-            name, predictions.topic, labels.topic,
-        )  # fmt: skip
+        return Spread(
+            verdict,
+            f"too little can be seen to tell whether {predictions.topic} and {labels.topic} spread ids over partitions "
+            "alike; if they don't, labels become orphans, which driftbus_labels_total counts",
+        )
+    return Spread(verdict, f"{predictions.topic} and {labels.topic} spread ids over {count} partitions alike")
 
 
 def _count_fix(labels: LabelsConfig, count: int) -> str:

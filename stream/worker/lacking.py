@@ -38,20 +38,35 @@ def lacking(profile: Profile, stream: StreamConfig, fields: Mapping[str, FieldTy
 def warn_of_lacking(config: Config, profiles: Mapping[tuple[str, str], Profile], partitions: Mapping[str, int]) -> None:
     """Look at the newest record of each topic and warn; what can't be looked at now is passed over."""
     for (monitor, stream), profile in sorted(profiles.items()):
-        settings = config.monitors[monitor].streams[stream]
+        topic = config.monitors[monitor].streams[stream].topic
         try:
-            fields = _newest_fields(config, settings.topic, partitions[settings.topic])
+            said = told_lacking(config, profile, partitions[topic])
         except (DriftbusError, KafkaException) as error:
-            LOG.debug("the schema of %s can't be looked at: %s", settings.topic, error)
+            LOG.debug("the schema of %s can't be looked at: %s", topic, error)
             continue
-        absent = lacking(profile, settings, fields) if fields is not None else []
-        if absent:
-            more = f" and {len(absent) - _TOLD} more" if len(absent) > _TOLD else ""
-            LOG.warning(
-                "%s/%s: the profile has columns that the newest records of topic %s lack: %s%s. They will be null: "
-                "make the profile again, or map them under rename",
-                monitor, stream, settings.topic, ", ".join(absent[:_TOLD]), more,
-            )  # fmt: skip
+        if said:
+            LOG.warning("%s/%s: %s. %s", monitor, stream, said, FIX)
+
+
+FIX = "Make the profile again, or map them under rename"
+
+
+def told_lacking(config: Config, profile: Profile, partitions: int) -> str:
+    """Which columns of a profile its topic lacks, in a sentence; "" for none.
+
+    Raises:
+        DriftbusError, KafkaException: its newest record can't be looked at.
+    """
+    settings = config.monitors[profile.monitor].streams[profile.stream]
+    fields = _newest_fields(config, settings.topic, partitions)
+    absent = lacking(profile, settings, fields) if fields is not None else []
+    if not absent:
+        return ""
+    more = f" and {len(absent) - _TOLD} more" if len(absent) > _TOLD else ""
+    return (
+        f"the profile has columns that the newest records of topic {settings.topic} lack: "
+        f"{', '.join(absent[:_TOLD])}{more}. They will be null"
+    )
 
 
 def _newest_fields(config: Config, topic: str, partitions: int) -> dict[str, FieldType] | None:

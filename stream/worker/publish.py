@@ -23,12 +23,14 @@ def register_outputs(config: Config, registry: Registry | None) -> dict[str, int
     """
     if registry is None or config.output.format != "avro":
         return {}
+    return {name: registry.register(subject, schema_text(name)) for name, subject in output_subjects(config).items()}
+
+
+def output_subjects(config: Config) -> dict[str, str]:
+    """Record name → the registry's subject of its schema."""
     topics = topics_of(config)
     shared = [*topics.values()]
-    return {
-        name: registry.register(_subject(name, topic, shared.count(topic) > 1), schema_text(name))
-        for name, topic in topics.items()
-    }
+    return {name: _subject(name, topic, shared.count(topic) > 1) for name, topic in topics.items()}
 
 
 def topics_of(config: Config) -> dict[str, str]:

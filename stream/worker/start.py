@@ -15,6 +15,7 @@ from driftbus.detectors.profile import Profile
 from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import Resolver
 from driftbus.schemas.registry import Registry, open_resolver
+from driftbus.stream.doctor.granted import require_rights
 from driftbus.stream.files.training import season_note
 from driftbus.stream.plan import Plans, build_plans, topics_of
 from driftbus.stream.worker.copartition import require_copartitioned
@@ -71,6 +72,7 @@ def prepare(
     """
     admin = admin_client(config.kafka)
     counts = require_topics(admin, config)
+    require_rights(admin, config)
     registry = Registry(config.registry) if config.registry.url else None
     resolvers = open_resolvers(config, registry)
     schema_ids = register_outputs(config, registry)

@@ -14,7 +14,7 @@ from driftbus.stream.worker.topics import Required, label_copies, required_topic
 Settings = Mapping[str, str | None]
 
 _FOREVER = 1 << 62
-_DAY_MS = 86_400_000
+_HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def _summaries(required: Required, settings: Settings) -> Iterator[Broken]:
     kept = _kept(settings)
     if kept < made:
         gravity: Literal["harms", "advice"] = "harms" if kept < _DAY_MS else "advice"
-        said = f"is kept for {format_duration(kept)}: workers that are down for longer lose what was not judged yet"
+        said = f"is kept for {lasting(kept)}: workers that are down for longer lose what was not judged yet"
         yield Broken(name, "retention.ms", said, {"retention.ms": str(made)}, gravity)
     yield from _unsized(name, settings)
 
@@ -88,7 +88,7 @@ def _summaries(required: Required, settings: Settings) -> Iterator[Broken]:
 def _source(topic: str, settings: Settings, needed: int, why: str) -> Iterator[Broken]:
     kept = _kept(settings)
     if kept < needed:
-        said = f"is kept for {format_duration(kept)}, less than {format_duration(needed)}: {why}"
+        said = f"is kept for {lasting(kept)}, less than {lasting(needed)}: {why}"
         yield Broken(topic, "retention.ms", said, {"retention.ms": str(needed)}, "harms")
     yield from _unsized(topic, settings)
     if "compact" in (settings.get("cleanup.policy") or ""):
@@ -103,7 +103,7 @@ def _copy(topic: str, settings: Settings, horizon: int) -> Iterator[Broken]:
         yield Broken(topic, "message.timestamp.type", said, {"message.timestamp.type": "CreateTime"}, "harms")
     for name in ("message.timestamp.before.max.ms", "message.timestamp.difference.max.ms"):
         if _number(settings, name, _FOREVER) < horizon:
-            said = f"refuses records older than {format_duration(_number(settings, name, 0))}: copying stops there"
+            said = f"refuses records older than {lasting(_number(settings, name, 0))}: copying stops there"
             yield Broken(topic, name, said, {name: str((1 << 63) - 1)}, "harms")
 
 
@@ -123,18 +123,24 @@ def _unsized(topic: str, settings: Settings) -> Iterator[Broken]:
 def _retentions(config: Config) -> dict[str, tuple[int, str]]:
     """Topic that is read → (milliseconds it has to be kept, why)."""
     limits = config.limits
-    base = limits.lateness + limits.retention, "a worker that is away for longer misses records"
+    base: tuple[int, str] = (limits.lateness + limits.retention, "a worker that is away for longer misses records")
     found = dict.fromkeys([*topics_of(config), *(copied for copied, _ in label_copies(config).values())], base)
     for monitor in config.monitors.values():
         if monitor.outcomes != "joined":
             continue
         # docs/labels.md: a label may find its prediction until 9/8 of the horizon have passed
-        needed = monitor.join.horizon * 9 // 8 + monitor.join.wait
+        needed = -(-(monitor.join.horizon * 9 // 8 + monitor.join.wait) // _HOUR_MS) * _HOUR_MS
         why = "what waits for labels can't be made again from the topics when the store is lost"
         for stream in (monitor.predictions, monitor.labels):
             if stream is not None and needed > found[stream.topic][0]:
                 found[stream.topic] = needed, why
     return found
+
+
+def lasting(ms: int) -> str:
+    """A duration for a person: whole weeks, hours, seconds, or days to a tenth."""
+    exact = format_duration(ms)
+    return exact if len(exact) < 4 or ms < 2 * _DAY_MS else f"{ms / _DAY_MS:.1f} days"
 
 
 def _kept(settings: Settings) -> int:

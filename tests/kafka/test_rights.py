@@ -177,7 +177,7 @@ def test_a_worker_needs_each_of_its_rights(broker: SecureBroker, monkeypatch: py
         assert broken.flush(30) == 0
         worker = scenario.start()
         try:
-            assert worker.child.wait(120) in (2, 3, 4), f"it goes on without {rights[number]}"
+            assert worker.child.wait(250) in (2, 3, 4), f"it goes on without {rights[number]}"
         finally:
             scenario.close()
         number += 1
