@@ -188,18 +188,6 @@ class Registry:
             raise self._no_registry("its list of subjects is not a list")
         return [str(subject) for subject in answer]
 
-    def compatibility(self, subject: str) -> str:
-        """How new versions of a subject have to fit: its own rule or everyone's, "" when that is not told."""
-        for path in (f"/config/{_quoted(subject)}", "/config"):
-            try:
-                answer = self._get(path)
-            except (_NotFound, _NoSuchPath):
-                continue
-            rule = answer.get("compatibilityLevel") if isinstance(answer, dict) else None
-            if isinstance(rule, str):
-                return rule
-        return ""
-
     def latest(self, subject: str) -> Registered | None:
         """The newest version of a subject, None if there is no such subject."""
         try:

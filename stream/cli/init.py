@@ -333,4 +333,4 @@ def _say(out: Path | None, monitor: str, proposal: Proposal, found: Sampled) -> 
     for (reason, message), count in Counter(found.refused).most_common(3):
         click.echo(f"{count} sampled records can't be read: {reason}: {message}", err=True)
     path = f" -c {out}" if out and out.name != "driftbus.yaml" else ""
-    click.echo(f"next: driftbus check{path}; driftbus topics --create{path}; driftbus run{path}", err=True)
+    click.echo(f"next: driftbus topics --create{path}; driftbus doctor{path}; driftbus run{path}", err=True)

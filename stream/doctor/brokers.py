@@ -42,15 +42,10 @@ def log_in(config: Config) -> tuple[Admin, Finding]:
     return admin, ok("kafka.login", "login", f"{who}{certificate}")
 
 
-def advertised(admin: Admin, known: Iterable[Address]) -> list[Address]:
-    """Where brokers say they are, without what is known already."""
-    told = {(address.host, address.port) for address in known}
+def advertised(admin: Admin) -> list[Address]:
+    """Where brokers say they are."""
     brokers = admin.list_topics(timeout=5.0).brokers
-    return [
-        Address(str(broker.host), broker.port, number)
-        for number, broker in sorted(brokers.items())
-        if (str(broker.host), broker.port) not in told
-    ]
+    return [Address(str(broker.host), broker.port, number) for number, broker in sorted(brokers.items())]
 
 
 def group_protocol(config: Config, greetings: Iterable[Greeting]) -> Finding:

@@ -17,6 +17,7 @@ from driftbus.stream.worker.start import open_resolvers
 from driftbus.stream.worker.topicchecks import Surveyed
 
 _HOST_S = 3.0
+_LOOK = "Look whether all brokers run: `kafka-broker-api-versions.sh` asks each"
 _TOPICS, _RECORDS = "topics", "records, fields, event times, profiles and partitions of labels"
 
 
@@ -30,8 +31,10 @@ def examine(config: Config, examination: Examination) -> None:
     if admin is None:
         examination.add([not_checked("topics", "rights and topics", "the brokers can't be asked")])
     else:
-        examination.add(examination.attempt("rights", "rights", lambda: list(brokers.rights(config, admin))) or [])
-        seen = examination.attempt("topics", _TOPICS, lambda: topics.look_at_topics(config, admin))
+        examination.add(
+            examination.attempt("rights", "rights", lambda: list(brokers.rights(config, admin)), _LOOK) or []
+        )
+        seen = examination.attempt("topics", _TOPICS, lambda: topics.look_at_topics(config, admin), _LOOK)
         if seen is not None:
             surveyed = seen[0]
             examination.add(seen[1])
@@ -63,13 +66,19 @@ def _brokers(config: Config, examination: Examination) -> Admin | None:
         return None
     admin, finding = logged_in
     examination.add([finding])
-    more = examination.attempt(
-        "kafka.advertised", "advertised addresses",
-        lambda: brokers.reach_all(config, brokers.advertised(admin, addresses), wait),
-    )  # fmt: skip
-    if more is not None:
-        examination.add(more[0])
-        examination.add([brokers.group_protocol(config, [*reached[1], *more[1]])])
+    told = examination.attempt("kafka.advertised", "advertised addresses", lambda: brokers.advertised(admin))
+    if told is None:
+        return None
+    known = {(address.host, address.port) for address in addresses}
+    others = [address for address in told if (address.host, address.port) not in known]
+    more = examination.attempt("network", "network", lambda: brokers.reach_all(config, others, wait))
+    if more is None:
+        return None
+    examination.add(more[0])
+    if told and len(others) == len(told) and not more[1]:
+        examination.unreachable = True
+        return None
+    examination.add([brokers.group_protocol(config, [*reached[1], *more[1]])])
     return admin
 
 

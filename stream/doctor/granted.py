@@ -16,8 +16,10 @@ from driftbus.stream.doctor.rights import Right, run_rights
 from driftbus.stream.transport.rights import RIGHTS
 
 _ANSWER_S = 5.0
+_START_S = 3.0
 _PATIENCE_S = 6.0
 _PAUSE_S = 0.3
+_SILENT = "the brokers did not answer"
 
 
 @dataclass(slots=True)
@@ -41,21 +43,29 @@ class Granted:
         self.lacking += [right for right in rights if right.operation not in names]
 
 
-def granted(admin: AdminClient, needed: Sequence[Right]) -> Granted:
+def granted(admin: AdminClient, needed: Sequence[Right], answer_s: float = _ANSWER_S) -> Granted:
     """Ask the brokers what this login may do."""
-    found = Granted()
-    topics = {right.name: [r for r in needed if r.what[:2] == ("topic", right.name)] for right in needed
-              if right.resource == "topic"}  # fmt: skip
-    asked = admin.describe_topics(
-        TopicCollection(list(topics)), include_authorized_operations=True, request_timeout=_ANSWER_S
-    ) if topics else {}  # fmt: skip
+    found, topics = Granted(), {right.name for right in needed if right.resource == "topic"}
+    asked = (
+        admin.describe_topics(
+            TopicCollection(sorted(topics)), include_authorized_operations=True, request_timeout=answer_s
+        )
+        if topics
+        else {}
+    )
     for name, future in asked.items():
+        ours = [right for right in needed if right.resource == "topic" and right.name == name]
         try:
-            found.take(topics[name], future.result(_ANSWER_S + 1).authorized_operations)
+            found.take(ours, future.result(answer_s + 1).authorized_operations)
         except (KafkaException, TimeoutError) as error:
-            _refused(found, topics[name], error, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+            _refused(found, ours, error, KafkaError.TOPIC_AUTHORIZATION_FAILED)
     for right in needed:
-        if right.resource == "group":
+        if right.resource != "group":
+            continue
+        # brokers that can't tell it of topics can't of groups, and take their time over saying so
+        if topics and {each.name for each, why in found.unknown if why == _SILENT} >= topics:
+            found.unknown.append((right, _SILENT))
+        else:
             _group(admin, right, found)
     return found
 
@@ -66,7 +76,7 @@ def require_rights(admin: AdminClient, config: Config) -> None:
     Raises:
         ConfigError: a right is missing, with all that are.
     """
-    lacking = [right for right in granted(admin, run_rights(config)).lacking if not right.optional]
+    lacking = [right for right in granted(admin, run_rights(config), _START_S).lacking if not right.optional]
     if lacking:
         raise ConfigError(
             "this login may not " + ", ".join(f"{r.operation} {r.resource} {r.name}" for r in lacking),
@@ -105,5 +115,5 @@ def _refused(found: Granted, rights: Iterable[Right], error: Exception, refusal:
     if code == refusal:
         found.lacking += rights
     else:
-        there = "it does not exist" if code == KafkaError.UNKNOWN_TOPIC_OR_PART else "the brokers did not answer"
+        there = "it does not exist" if code == KafkaError.UNKNOWN_TOPIC_OR_PART else _SILENT
         found.unknown += [(right, there) for right in rights]

@@ -86,9 +86,9 @@ def reach(kafka: KafkaConfig, address: Address, timeout_s: float) -> Iterator[Fi
         if trouble is not None:
             yield wrong(f"tls.{address}", what, trouble.message, trouble.fix)
         else:
-            said = f"does not answer: {error}"
-            fix = "Is it the port of this listener? Look whether the broker runs, and at kafka.security_protocol"
-            yield wrong(spoken, what, said, fix)
+            said = "ends the connection when TLS begins" if tls and not isinstance(error, TimeoutError) else "is silent"
+            fix = "Check the port, and whether this listener speaks TLS: kafka.security_protocol"
+            yield wrong(f"tls.{address}" if tls else spoken, what, said, fix)
     else:
         yield _certificate(kafka, address, greeting, what) if tls else ok(spoken, what, "speaks Kafka, without TLS")
         yield greeting

@@ -38,12 +38,6 @@ def line_of(finding: Finding) -> Text:
 def summary_of(findings: Iterable[Finding]) -> Text:
     """How many of each."""
     counts = Counter(finding.status for finding in findings)
-    words: tuple[tuple[Status, str], ...] = (
-        ("wrong", "to mend"),
-        ("advice", "advice"),
-        ("not_checked", "not checked"),
-        ("ok", "fine"),
-    )
     told = [(f"{counts[status]} {word}", _SIGNS[status][1]) for status, word in _WORDS.items() if counts[status]]
     text = Text()
     for number, (said, style) in enumerate(told):

@@ -14,6 +14,7 @@ from driftbus.stream.worker.topics import Required, label_copies, required_topic
 Settings = Mapping[str, str | None]
 
 _FOREVER = 1 << 62
+_GRAVITY = ("stops", "harms", "advice")
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
 
 
@@ -54,7 +55,10 @@ def problems_of_settings(config: Config, settings: Mapping[str, Settings]) -> li
         topic = config.monitors[name].streams["labels"].topic
         if topic in settings:
             found += _copy(topic, settings[topic], config.monitors[name].join.horizon)
-    return found
+    gravest: dict[tuple[str, str], Broken] = {}
+    for broken in sorted(found, key=lambda each: _GRAVITY.index(each.gravity)):
+        gravest.setdefault((broken.topic, broken.setting), broken)
+    return list(gravest.values())
 
 
 def _own(required: Required, settings: Settings) -> Iterator[Broken]:
@@ -123,8 +127,10 @@ def _unsized(topic: str, settings: Settings) -> Iterator[Broken]:
 def _retentions(config: Config) -> dict[str, tuple[int, str]]:
     """Topic that is read → (milliseconds it has to be kept, why)."""
     limits = config.limits
-    base: tuple[int, str] = (limits.lateness + limits.retention, "a worker that is away for longer misses records")
-    found = dict.fromkeys([*topics_of(config), *(copied for copied, _ in label_copies(config).values())], base)
+    base = limits.lateness + limits.retention, "a worker that is away for longer misses records"
+    found: dict[str, tuple[int, str]] = dict.fromkeys(
+        [*topics_of(config), *(copied for copied, _ in label_copies(config).values())], base
+    )
     for monitor in config.monitors.values():
         if monitor.outcomes != "joined":
             continue

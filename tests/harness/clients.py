@@ -9,6 +9,8 @@ from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 
@@ -58,6 +60,14 @@ class Kafka:
         """Remove topics and their records."""
         for future in self.admin.delete_topics(list(topics)).values():
             future.result(30)
+
+    def configure(self, topic: str, settings: Mapping[str, str]) -> None:
+        """Change settings of a topic; the rest stays as it is."""
+        entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                   for name, value in settings.items()]  # fmt: skip
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+        for future in self.admin.incremental_alter_configs([resource]).values():
+            future.result(15)
 
     def produce(self, topic: str, records: Iterable[Mapping[str, Any]], settings: Mapping[str, Any] = {}) -> None:
         """Write records and wait for all acknowledgements.

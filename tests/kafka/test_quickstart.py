@@ -178,7 +178,7 @@ def train_csv(path: Path, drift: bool = False) -> None:
 def test_from_training_data_to_drift_events(user: User) -> None:
     user.serves(scored(2_000))
     user.init()
-    assert "next: driftbus check; driftbus topics --create; driftbus run" in user.said
+    assert "next: driftbus topics --create; driftbus doctor; driftbus run" in user.said
     user.types("check")
     user.types("topics", expect=1)
     user.types("topics", "--create")
