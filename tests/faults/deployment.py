@@ -205,6 +205,7 @@ class Deployment:
         self.sender.join(timeout_s)
         assert not self.sender.is_alive(), f"{self.sender.sent} of {len(self.sent)} records acknowledged"
         assert not self.sender.failed, self.sender.failed[:3]
+        self.close_added()
         for labels, topic in enumerate([self.source, self.labelled]):
             if topic:
                 stand = patiently(partial(self.kafka.end_offsets, topic))
@@ -212,6 +213,19 @@ class Deployment:
                           for p in range(self.shape.partitions)]  # fmt: skip
                 if stand != wanted:
                     self.notes.append(f"{topic} has {stand} records, {wanted} were acknowledged")
+
+    def close_added(self) -> None:
+        """Send the last records, which close every range, into partitions that were added too."""
+        added = range(self.shape.partitions, len(patiently(partial(self.kafka.end_offsets, self.source))))
+        last = [one for one in self.sent if one.key.startswith(b"end") and one.partition == 0 and not one.labels]
+        for partition in set(added) - {one.partition for one in self.sent}:
+            mine = [one._replace(partition=partition) for one in last]
+            records = [
+                {"partition": one.partition, "key": one.key, "value": one.value, "timestamp": one.timestamp}
+                for one in mine
+            ]
+            self.kafka.produce(self.source, records, {"enable.idempotence": True})
+            self.sent = self.sent + mine
 
     def replayed(self, by_command: bool = False) -> dict[str, dict[str, Any]]:
         """By id, what `driftbus replay` makes of the source topics as they stand, as JSON values; computed once.

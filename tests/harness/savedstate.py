@@ -28,7 +28,9 @@ from driftbus.stream.state import pack_state, unpack_state
 from driftbus.stream.summarise import ShardPart
 
 FOLDER = Path(__file__).parents[1] / "stream" / "golden"
-TOPIC, MONITOR, START_MS, PARTITIONS, ROWS = "scored", "m", 1_760_000_000_000, 2, 6_000
+TOPIC, MONITOR, START_MS = "scored", "m", 1_760_000_000_000
+PARTITIONS, ROWS, BATCH = 2, 6_000, 200
+COUNTRIES = ["PT", "ES", "FR"]
 
 
 @dataclass(frozen=True)
@@ -96,39 +98,49 @@ class _Recorder(Driver):
 
 def parts_of_a_drift() -> tuple[Plans, Profile, list[SummaryPart]]:
     """What stage 1 makes of a stream that drifts after a third of its rows, and comes back."""
+    profile = reference()
+    driver = _Recorder(plans_with(profile))
+    feed(driver)
+    return driver.plans, profile, driver.parts
+
+
+def reference() -> Profile:
+    """What the stream is compared with."""
     rng = np.random.default_rng(5)
-    known = rng.lognormal(10, 0.5, 4_000)
-    countries = ["PT", "ES", "FR"]
-    profile = build_profile(
+    return build_profile(
         MONITOR,
         "predictions",
         {
-            "income": NumericData(known),
+            "income": NumericData(rng.lognormal(10, 0.5, 4_000)),
             "p": NumericData(rng.beta(2, 5, 4_000), role="score"),
-            "country": CategoryData(list(rng.choice(countries, 4_000))),
+            "country": CategoryData(list(rng.choice(COUNTRIES, 4_000))),
         },
     )
-    plans = plans_with(profile)
-    drifted = np.arange(ROWS) >= ROWS // 3
-    income = rng.lognormal(10, 0.5, ROWS) * np.where(drifted & (np.arange(ROWS) < ROWS * 5 // 6), 1.7, 1.0)
+
+
+def feed(driver: Driver, first: int = 0) -> list[Published]:
+    """Feed the stream, from a row on that begins a batch; what was decided."""
+    rng = np.random.default_rng(6)
+    rows = np.arange(ROWS)
+    drifted = (rows >= ROWS // 3) & (rows < ROWS * 5 // 6)
     table: dict[str, Any] = {
         "id": [f"r{i}" for i in range(ROWS)],
         "version": [str(1 + i % 2) for i in range(ROWS)],
-        "income": income,
+        "income": rng.lognormal(10, 0.5, ROWS) * np.where(drifted, 1.7, 1.0),
         "p": rng.beta(2, 5, ROWS),
-        "country": list(rng.choice(countries, ROWS)),
+        "country": list(rng.choice(COUNTRIES, ROWS)),
     }
     times = START_MS + 1_000 * np.arange(ROWS, dtype=np.int64)
-    driver = _Recorder(plans)
-    for begin in range(0, ROWS, 200):
+    decided: list[Published] = []
+    for begin in range(first, ROWS, BATCH):
         for p in range(PARTITIONS):
-            rows = range(begin + p, begin + 200, PARTITIONS)
-            batch = pa.table({name: [values[i] for i in rows] for name, values in table.items()})
-            block = block_of(batch, plans.topics[TOPIC].projection, times[rows.start : rows.stop : PARTITIONS].copy())
-            offsets = np.arange(begin // PARTITIONS, begin // PARTITIONS + len(rows), dtype=np.int64)
-            driver.feed(TOPIC, p, block, offsets, times[rows.start : rows.stop : PARTITIONS], np.ones(len(rows), bool))
-    driver.finish()
-    return plans, profile, driver.parts
+            mine = range(begin + p, begin + BATCH, PARTITIONS)
+            batch = pa.table({name: [values[i] for i in mine] for name, values in table.items()})
+            at = times[mine.start : mine.stop : PARTITIONS]
+            block = block_of(batch, driver.plans.topics[TOPIC].projection, at.copy())
+            offsets = np.arange(begin // PARTITIONS, begin // PARTITIONS + len(mine), dtype=np.int64)
+            decided += driver.feed(TOPIC, p, block, offsets, at, np.ones(len(mine), np.bool_)).decided
+    return decided + driver.finish()
 
 
 def make() -> Saved:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka.deployments import Deployment, oracle, records, stream
+from kafka.deployments import START_MS, STEP_MS, Deployment, oracle, records, stream
 
+from driftbus.schemas.events import DriftEvent, RetrainTrigger
 from harness.broker import Broker
 from harness.process import wait_for
 
@@ -55,3 +56,58 @@ def test_a_worker_that_is_asked_to_stop_leaves_nothing_to_repeat(kafka: Broker, 
     wait_for(lambda: deployment.events().keys() >= wanted.keys(), 240, "all events")
     assert deployment.events() == wanted
     assert second.stop() == 0, second.tail()
+
+
+def test_a_change_tells_no_old_news_and_going_back_goes_on(kafka: Broker, deploy: Make) -> None:
+    deployment = deploy(kafka, run=SELDOM | {"snapshot_every": "1s"})
+    partitions = stream(ROWS, DRIFT_FROM)
+    wanted = oracle(deployment, partitions)
+    produced = records(partitions)
+    third = len(produced) // 3
+    limits = deployment.values["limits"]
+    of_first = {event.fingerprint for event in wanted.values()}
+
+    def run_until(count: int, done: Callable[[], bool], what: str, **changes: Any) -> None:
+        """A worker with a changed configuration, and the records up to one."""
+        deployment.configure(**changes)
+        worker = deployment.worker()
+        deployment.wait_said(worker, "took up", timeout_s=240)
+        kafka.produce(deployment.topic, produced[max(0, count - third) : count])
+        wait_for(done, 240, f"{what}\n{worker.tail()}")
+        assert worker.stop() == 0, worker.tail()
+
+    def told(since: int) -> list[Any]:
+        """Events of the first configuration about what was produced from a record on."""
+        return [e for e in deployment.events().values() if e.fingerprint in of_first and _end(e) > since]
+
+    def epochs() -> set[str]:
+        return {metadata.split(":")[0] for _, metadata in deployment.committed().values()}
+
+    run_until(third, lambda: len(deployment.committed()) == len(partitions), "the first epoch")
+    first = epochs()
+
+    def another() -> bool:
+        found = any(event.fingerprint not in of_first for event in deployment.events().values())
+        return found and not epochs() & first
+
+    run_until(2 * third, another, "a drift in another epoch", limits=limits | {"lateness": "40s"})
+    run_until(len(produced) - len(produced) % third, lambda: bool(told(START_MS + 2 * third * STEP_MS)), "more",
+              limits=limits)  # fmt: skip
+
+    # another threshold: the same epoch, and the past is judged again
+    before = {event.fingerprint for event in deployment.events().values()}
+    monitors = {
+        name: monitor | {"detection": {"psi_min": 0.02}} for name, monitor in deployment.values["monitors"].items()
+    }
+
+    def new() -> list[Any]:
+        return [event for event in deployment.events().values() if event.fingerprint not in before]
+
+    run_until(0, lambda: len({e.monitor for e in new()}) == len(monitors), "what is open", monitors=monitors)
+    over = {e.episode_id for e in new() if isinstance(e, DriftEvent) and e.status == "closed"}
+    assert not over, "nothing was told of what is over"
+    assert not [e for e in new() if isinstance(e, RetrainTrigger)]
+
+
+def _end(event: Any) -> int:
+    return int(getattr(event, "decided_ms", None) or event.window_end_ms)
