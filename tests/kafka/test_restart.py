@@ -97,7 +97,8 @@ def test_a_change_tells_no_old_news_and_going_back_goes_on(kafka: Broker, deploy
     # another threshold: the same epoch, and the past is judged again
     before = {event.fingerprint for event in deployment.events().values()}
     monitors = {
-        name: monitor | {"detection": {"psi_min": 0.02}} for name, monitor in deployment.values["monitors"].items()
+        name: monitor | {"detection": {"false_alarms_per_week": 2}}
+        for name, monitor in deployment.values["monitors"].items()
     }
 
     def new() -> list[Any]:
