@@ -58,57 +58,55 @@ def test_a_worker_that_is_asked_to_stop_leaves_nothing_to_repeat(kafka: Broker, 
     assert second.stop() == 0, second.tail()
 
 
-def test_a_change_tells_no_old_news_and_going_back_goes_on(kafka: Broker, deploy: Make) -> None:
-    deployment = deploy(kafka, run=SELDOM | {"snapshot_every": "1s"})
+def run_until(deployment: Deployment, some: list[dict[str, Any]], done: Callable[[], bool], **changes: Any) -> None:
+    """A worker with a changed configuration, and some records for it; it is asked to stop when it is done."""
+    deployment.configure(**changes)
+    worker = deployment.worker()
+    deployment.wait_said(worker, "took up", timeout_s=240)
+    deployment.broker.produce(deployment.topic, some)
+    wait_for(done, 240, f"what follows\n{worker.tail()}")
+    assert worker.stop() == 0, worker.tail()
+
+
+def test_going_back_to_a_configuration_goes_on(kafka: Broker, deploy: Make) -> None:
+    deployment = deploy(kafka, run=SELDOM)
     partitions = stream(ROWS, DRIFT_FROM)
-    wanted = oracle(deployment, partitions)
     produced = records(partitions)
     third = len(produced) // 3
-    limits = deployment.values["limits"]
-    of_first = {event.fingerprint for event in wanted.values()}
-
-    def run_until(count: int, done: Callable[[], bool], what: str, **changes: Any) -> None:
-        """A worker with a changed configuration, and the records up to one."""
-        deployment.configure(**changes)
-        worker = deployment.worker()
-        deployment.wait_said(worker, "took up", timeout_s=240)
-        kafka.produce(deployment.topic, produced[max(0, count - third) : count])
-        wait_for(done, 240, f"{what}\n{worker.tail()}")
-        assert worker.stop() == 0, worker.tail()
-
-    def told(since: int) -> list[Any]:
-        """Events of the first configuration about what was produced from a record on."""
-        return [e for e in deployment.events().values() if e.fingerprint in of_first and _end(e) > since]
+    wanted = oracle(deployment, partitions)
+    of_first, limits = {event.fingerprint for event in wanted.values()}, deployment.values["limits"]
 
     def epochs() -> set[str]:
         return {metadata.split(":")[0] for _, metadata in deployment.committed().values()}
 
-    run_until(third, lambda: len(deployment.committed()) == len(partitions), "the first epoch")
-    first = epochs()
-
-    def another() -> bool:
+    def others() -> bool:
         found = any(event.fingerprint not in of_first for event in deployment.events().values())
         return found and not epochs() & first
 
-    run_until(2 * third, another, "a drift in another epoch", limits=limits | {"lateness": "40s"})
-    run_until(len(produced) - len(produced) % third, lambda: bool(told(START_MS + 2 * third * STEP_MS)), "more",
-              limits=limits)  # fmt: skip
+    def later() -> list[Any]:
+        """Events of the first configuration about what was produced when it was back."""
+        since = START_MS + 2 * third * STEP_MS
+        events = deployment.events().values()
+        return [e for e in events if e.fingerprint in of_first and isinstance(e, DriftEvent) and e.opened_ms > since]
 
-    # another threshold: the same epoch, and the past is judged again
-    before = {event.fingerprint for event in deployment.events().values()}
+    run_until(deployment, produced[:third], lambda: len(deployment.committed()) == len(partitions))
+    first = epochs()
+    run_until(deployment, produced[third : 2 * third], others, limits=limits | {"lateness": "40s"})
+    run_until(deployment, produced[2 * third :], lambda: bool(later()), limits=limits)
+
+
+def test_a_change_tells_no_old_news(kafka: Broker, deploy: Make) -> None:
+    deployment = deploy(kafka, run=SELDOM)
+    partitions = stream(ROWS, DRIFT_FROM)
+    wanted = oracle(deployment, partitions)
+    run_until(deployment, records(partitions), lambda: deployment.events().keys() >= wanted.keys())
     monitors = {
         name: monitor | {"detection": {"false_alarms_per_week": 2}}
         for name, monitor in deployment.values["monitors"].items()
     }
 
     def new() -> list[Any]:
-        return [event for event in deployment.events().values() if event.fingerprint not in before]
+        return [event for name, event in deployment.events().items() if name not in wanted]
 
-    run_until(0, lambda: len({e.monitor for e in new()}) == len(monitors), "what is open", monitors=monitors)
-    over = {e.episode_id for e in new() if isinstance(e, DriftEvent) and e.status == "closed"}
-    assert not over, "nothing was told of what is over"
-    assert not [e for e in new() if isinstance(e, RetrainTrigger)]
-
-
-def _end(event: Any) -> int:
-    return int(getattr(event, "decided_ms", None) or event.window_end_ms)
+    run_until(deployment, [], lambda: len({e.monitor for e in new()}) == len(monitors), monitors=monitors)
+    assert not [e for e in new() if isinstance(e, RetrainTrigger) or getattr(e, "status", "") == "closed"]
