@@ -111,6 +111,9 @@ class VolumeWatch:
             # after so many empty hours nothing but zeros is known, however many more there are
             soon = min(hour, ended + 1 + 2 * self._ring.size)
             for empty in (*range(ended + 1, soon), *range(max(soon, hour - self._ring.size), hour)):
+                if self._empty_are_nothing():
+                    self._ring[np.arange(empty, min(hour, empty + self._ring.size)) % self._ring.size] = 0
+                    break
                 self._finish(empty, 0, False, changes)
             state[_HOUR], state[_COUNT], state[_PARTIAL] = hour, 0, 0
         state[_COUNT] += rows
@@ -131,6 +134,10 @@ class VolumeWatch:
             changes.append(change)
         learned = not partial and not self._state[_SEVERITY]
         self._ring[hour % self._ring.size] = count if learned else _UNKNOWN
+
+    def _empty_are_nothing(self) -> bool:
+        """Whether empty hours change nothing but what is known: so few rows were usual that none are no alarm."""
+        return not self._state[_SEVERITY] and poisson_bound(0, max(0, int(self._ring.max()))) >= self._alpha
 
     def _usual(self, hour: int) -> tuple[int, int] | None:
         if self._week:
