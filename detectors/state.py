@@ -62,7 +62,7 @@ def unpack(kind: str, fingerprint: str, data: bytes) -> dict[str, NDArray[Any]]:
         if zlib.crc32(body) != struct.unpack_from("<I", data, at)[0]:
             raise StateError(f"state of {kind}: the checksum is wrong. {_REMEDY}")
         return _arrays(body)
-    except (struct.error, IndexError, ValueError, zlib.error) as error:
+    except (struct.error, IndexError, ValueError, OverflowError, zlib.error) as error:
         raise StateError(f"state of {kind} is damaged: {error}. {_REMEDY}") from error
 
 

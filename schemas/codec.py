@@ -126,12 +126,12 @@ def decode_part(body: bytes, writer: Contract | None = None) -> SummaryPart:
             e["counts"],
             e["width"],
             tuple((u["column"], u["category"], u["count"]) for u in e["unseen"]),
-            e["sample"],
-            e["ids"],
-            e["delays"],
-            e["writers"],
+            _raw(e["sample"]),
+            _raw(e["ids"]),
+            _raw(e["delays"]),
+            _raw(e["writers"]),
             e["cohort"],
-            e["cells"],
+            _raw(e["cells"]),
             e["profile"],
         )
         for e in r["entries"]
@@ -418,6 +418,11 @@ def _decode(name: str, body: bytes, writer: Contract | None) -> dict[str, Any]:
     if stream.tell() != len(body):
         raise DecodeError("trailing_bytes", f"{name} ends after {stream.tell()} of {len(body)} bytes")
     return cast("dict[str, Any]", record)
+
+
+def _raw(value: bytes | str) -> bytes:
+    """Bytes; a default that an older record doesn't have comes from fastavro as the text that the schema holds."""
+    return value.encode("latin-1") if isinstance(value, str) else value
 
 
 def _checksum(state: MonitorState) -> bytes:

@@ -183,7 +183,10 @@ class Registry:
 
     def subjects(self) -> list[str]:
         """All subjects. Also the way to find out whether the registry answers at all."""
-        answer = self._get("/subjects")
+        try:
+            answer = self._get("/subjects")
+        except _NotFound as error:
+            raise self._no_registry(f"it has no list of subjects: {error}") from None
         if not isinstance(answer, list):
             raise self._no_registry("its list of subjects is not a list")
         return [str(subject) for subject in answer]
@@ -202,7 +205,10 @@ class Registry:
         Raises:
             ConfigError: the registry refuses it: incompatible with an earlier version, or invalid.
         """
-        answer = self._post(f"/subjects/{_quoted(subject)}/versions", _body(schema, references))
+        try:
+            answer = self._post(f"/subjects/{_quoted(subject)}/versions", _body(schema, references))
+        except _NotFound as error:
+            raise ConfigError(f"the registry at {self.url} refuses the schema: {error}") from None
         return self._int(answer, "id")
 
     def lookup(self, subject: str, schema: str, references: Iterable[Reference] = ()) -> int | None:

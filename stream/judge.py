@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -435,7 +435,16 @@ class MonitorJudge:
         Raises:
             StateError: it is damaged or of a format that this release doesn't know.
         """
-        state = migrated(unpack_state(data), self.plan)
+        try:
+            return self._restore(migrated(unpack_state(data), self.plan))
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError) as error:
+            raise StateError(
+                f"the state of monitor {self.plan.name} does not hold what this release writes "
+                f"({type(error).__name__}: {error}): delete the monitor's records from the state topic, its windows "
+                "are rebuilt from the summaries topic"
+            ) from error
+
+    def _restore(self, state: dict[str, Any]) -> bool:
         if state["key"] != self.plan.state_key:
             return False
         if not all(stream.knows(saved) for stream, (_, saved) in zip(self.streams, state["streams"], strict=True)):

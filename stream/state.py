@@ -29,7 +29,10 @@ def unpack_state(data: bytes) -> dict[str, Any]:
             "saved state is damaged or of another format: `driftbus state forget` the monitor (it is rebuilt from the "
             "summaries topic) and start again"
         )
-    state = msgpack.unpackb(zlib.decompress(data[8:]), raw=False, strict_map_key=False)
+    try:
+        state = msgpack.unpackb(zlib.decompress(data[8:]), raw=False, strict_map_key=False)
+    except (zlib.error, ValueError, TypeError, RecursionError, MemoryError, msgpack.UnpackException) as error:
+        raise StateError(f"saved state can't be read: {type(error).__name__} {error}") from error
     if not isinstance(state, dict):
         raise StateError("saved state is not a map")
     return state

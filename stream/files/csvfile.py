@@ -7,6 +7,7 @@ import csv
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,10 @@ _SNIFFED = 1 << 18
 _BLOCK = 1 << 20
 _DELIMITERS = ",;\t|"
 _NUMBER = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*")
+
+
+_BROKEN = (EOFError, OSError, UnicodeDecodeError, zipfile.BadZipFile, zlib.error)
+"""What reading a file on may raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ class CsvFile:
                     ),
                 )
                 yield from reader
-            except (pa.ArrowInvalid, EOFError, OSError, zipfile.BadZipFile) as e:
+            except (pa.ArrowInvalid, *_BROKEN) as e:
                 raise ConfigError(f"{self.path} can't be read: {_sentence(e)}", fix=_advice(e)) from e
 
     def _misfit(self, row: Any) -> str:
@@ -109,7 +114,7 @@ def open_csv(path: Path) -> CsvFile:
     with _stream(path) as stream:
         try:
             head = stream.read(_SNIFFED)
-        except (EOFError, OSError, zipfile.BadZipFile) as e:
+        except _BROKEN as e:
             raise ConfigError(f"{path} can't be read: {_sentence(e)}", fix=_advice(e)) from e
     text, encoding = _decoded(path, bytes(head))
     lines = [line for line in text.splitlines() if line.strip()]
@@ -118,7 +123,10 @@ def open_csv(path: Path) -> CsvFile:
     if len(head) == _SNIFFED and len(lines) > 1:
         lines.pop()  # perhaps cut off
     delimiter = _delimiter(lines[:50])
-    rows = list(csv.reader(io.StringIO("\n".join(lines[:20])), delimiter=delimiter))
+    try:
+        rows = list(csv.reader(io.StringIO("\n".join(lines[:20])), delimiter=delimiter))
+    except csv.Error as e:
+        raise ConfigError(f"{path} can't be read: {_sentence(e)}", fix=_advice(e)) from e
     header = not _is_data(rows)
     notes = []
     if header:
@@ -194,7 +202,11 @@ def _stream(path: Path) -> Iterator[Any]:
             if len(members) != 1:
                 held = ", ".join(m.filename for m in members[:5]) or "nothing"
                 raise ConfigError(f"{path} holds {held}", fix="pack exactly one file into it, or give the .csv itself")
-            with archive.open(members[0]) as member:
+            try:
+                opened = archive.open(members[0])
+            except (RuntimeError, NotImplementedError, zipfile.BadZipFile) as e:  # encrypted, or packed in an odd way
+                raise ConfigError(f"{path} can't be unpacked: {_sentence(e)}", fix="unpack it first") from e
+            with opened as member:
                 yield pa.PythonFile(member, mode="r")
         return
     try:
