@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 # Kernels are compiled here, with a word about it, rather than at the first start of something.
 COMPILE := echo "compiling kernels, once" >&2; $(BIN)/python -m driftbus.stream.worker.warmup
 
-.PHONY: help install demo test faults lint format pictures bench bench-detection soak locks audit sbom licences dist clean
+.PHONY: help install demo test faults fuzz lint format pictures bench bench-detection soak locks audit sbom licences dist clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -26,6 +26,9 @@ test: $(DEV_STAMP) ## all tests, on a real Apache Kafka; ARGS='-k name' narrows 
 
 faults: $(DEV_STAMP) ## random faults on a real Kafka against a replay, see docs/faults.md; ARGS='--seeds 0:200 --jobs 2'
 	@PYTHONPATH=tests $(BIN)/python -m faults.campaign $(ARGS)
+
+fuzz: $(DEV_STAMP) ## bad input at random, a minute for each reader of bytes; ARGS='--time 600 decoder csv' (Linux on x86-64)
+	@PYTHONPATH=tests:src $(BIN)/python -m fuzz $(ARGS)
 
 lint: $(DEV_STAMP) ## ruff, mypy --strict and pyright
 	@status=0; \

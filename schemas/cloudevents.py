@@ -5,6 +5,7 @@ Source: CloudEvents 1.0.2, its JSON format and its Kafka protocol binding.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from driftbus.schemas.events import ComparisonEvent, DriftEvent, Incident, Published
@@ -12,6 +13,7 @@ from driftbus.schemas.jsonlines import event_json, iso_utc, json_line
 from driftbus.schemas.outcomeevents import PerformanceReport
 
 AVRO_CONTENT = "application/avro"
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 JSON_CONTENT = "application/json"
 STRUCTURED_CONTENT = "application/cloudevents+json; charset=UTF-8"
 
@@ -40,7 +42,12 @@ def attributes(event: Published, app: str) -> dict[str, str]:
         "source": f"/{app}/monitors/{event.monitor}",
         "time": iso_utc(time_ms),
     }
-    return named | {"subject": subject} if subject else named
+    return named | {"subject": _string(subject)} if subject else named
+
+
+def _string(text: str) -> str:
+    """A name from records as a String of CloudEvents, which has no control characters: they are spelled out."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def binary_headers(event: Published, app: str, content_type: str = AVRO_CONTENT) -> list[tuple[str, bytes]]:

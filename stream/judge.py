@@ -15,6 +15,7 @@ import numpy as np
 
 from driftbus.detectors.episodes import OpenEpisode
 from driftbus.detectors.verdict import ColumnView
+from driftbus.schemas.errors import StateError
 from driftbus.schemas.events import DriftEvent, Entry, Group, ManualRetrain, Published, Registration, SummaryPart
 from driftbus.stream.chain import Chain, Late
 from driftbus.stream.crowding import OTHER as OTHER

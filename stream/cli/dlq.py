@@ -19,6 +19,7 @@ from driftbus.schemas.errors import ConfigError, DecodeError, DriftbusError, Una
 from driftbus.schemas.events import DeadLetter
 from driftbus.schemas.jsonlines import iso_utc
 from driftbus.stream.cli._options import config_option, configured
+from driftbus.stream.replay.words import plain
 from driftbus.stream.transport.admin import Admin, topic_partitions
 from driftbus.stream.transport.rights import missing_right, writing
 from driftbus.stream.worker.deadletter import read_dead_letter
@@ -68,13 +69,14 @@ def ls(config_path: Path, reasons: tuple[str, ...], topics: tuple[str, ...], lim
         return
     click.echo(f"{len(found)} dead letter{'s' if len(found) != 1 else ''}")
     for (reason, topic), count in Counter((s.letter.reason, s.letter.topic) for s in found).most_common():
-        click.echo(f"  {count:>8}  {reason:<20} {topic}")
+        click.echo(f"  {count:>8}  {plain(reason):<20} {plain(topic)}")
     if newest:
         click.echo("newest:")
     for stored in newest:
         letter = stored.letter
         where = f"{letter.topic}[{letter.partition}]@{letter.offset}"
-        click.echo(f"  {stored.place:<10} {_time(stored.stored_ms)}  {where}  {letter.reason}: {letter.message}")
+        why = f"{letter.reason}: {letter.message}"
+        click.echo(f"  {stored.place:<10} {_time(stored.stored_ms)}  {plain(f'{where}  {why}')}")
 
 
 @command.command()
@@ -93,12 +95,12 @@ def show(place: str, config_path: Path, raw: bool) -> None:
         click.get_binary_stream("stdout").write(letter.value or b"")
         return
     for name, value in _summary(stored).items():
-        click.echo(f"{name:<10} {value}")
+        click.echo(f"{name:<10} {plain(str(value))}")
     click.echo(f"{'key':<10} {_bytes(letter.key)}")
     for header, content in letter.headers:
-        click.echo(f"{'header':<10} {header}: {_bytes(content)}")
+        click.echo(f"{'header':<10} {plain(header)}: {_bytes(content)}")
     click.echo(_hex(letter.value))
-    click.echo(f"decoded now: {_decoded(config, letter)}")
+    click.echo(f"decoded now: {plain(_decoded(config, letter))}")
 
 
 @command.command()
@@ -128,7 +130,7 @@ def replay(
     found = _letters(config, reasons, topics)
     chosen = (_chosen(found, places) if places else found)[:limit]
     for (topic, reason), count in Counter((s.letter.topic, s.letter.reason) for s in chosen).most_common():
-        click.echo(f"  {count:>8}  {reason:<20} to {topic}", err=True)
+        click.echo(f"  {count:>8}  {plain(reason):<20} to {plain(topic)}", err=True)
     if dry_run or not chosen:
         click.echo(f"{len(chosen)} dead letters would be sent")
         return None

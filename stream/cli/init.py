@@ -22,6 +22,7 @@ from driftbus.schemas.errors import ConfigError, DecodeError
 from driftbus.schemas.fields import field_types
 from driftbus.schemas.registry import Registry, open_resolver
 from driftbus.schemas.streamconfig import StreamConfig
+from driftbus.stream.replay.words import plain
 from driftbus.stream.setup.peek import Headers, newest, parsed, read_body, schema_and_body
 from driftbus.stream.setup.proposal import Choice, Proposal, columns_of, propose
 from driftbus.stream.worker.topics import admin_client, partition_counts
@@ -331,6 +332,6 @@ def _say(out: Path | None, monitor: str, proposal: Proposal, found: Sampled) -> 
     if found.versions > 1:
         click.echo(f"{found.versions} writer schemas were seen; the most frequent one was looked at", err=True)
     for (reason, message), count in Counter(found.refused).most_common(3):
-        click.echo(f"{count} sampled records can't be read: {reason}: {message}", err=True)
+        click.echo(f"{count} sampled records can't be read: {plain(f'{reason}: {message}')}", err=True)
     path = f" -c {out}" if out and out.name != "driftbus.yaml" else ""
     click.echo(f"next: driftbus topics --create{path}; driftbus doctor{path}; driftbus run{path}", err=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
+from collections.abc import MutableMapping
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -13,6 +15,9 @@ from driftbus.schemas.secrets import masked
 
 _PER_MINUTE = 5
 _MINUTE_S = 60.0
+
+_SPELLED = re.compile("[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+"""What could end a line, move a cursor, colour a terminal or turn the direction of a text."""
 
 _STAMP = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
@@ -37,7 +42,7 @@ def set_up_logs(
         _STAMP,
     ]
     final: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=out.isatty())]
+        [spelled_out, structlog.dev.ConsoleRenderer(colors=out.isatty())]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -72,6 +77,14 @@ def set_up_logs(
 def _without_secrets(_logger: Any, _method: str, line: str) -> str:
     """The last step, after everything is text: whoever wrote it, no secret of ours is in it."""
     return masked(line)
+
+
+def spelled_out(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Names from records in texts of a line, without what a terminal would obey. JSON escapes them by itself."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = _SPELLED.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+    return event
 
 
 class Throttle(logging.Filter):
