@@ -35,10 +35,8 @@ def thin(pane: dict[Group, GroupPane], known: Container[Group], own: Container[s
     gone = 0
     for of_segments in (False, True):
         peers = [g for g in pane if bool(g.segment) is of_segments and g not in known]
-        strangers = sorted(g for g in peers if of_segments or g.version not in own)
+        strangers = sorted(g for g in peers if of_segments or (g.version not in own and g.version != OTHER))
         for group in strangers[most:]:
-            if not of_segments and group.version == OTHER:
-                continue
             content = pane.pop(group)
             if of_segments:
                 gone += content.rows

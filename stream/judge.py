@@ -249,7 +249,8 @@ class StreamJudge:
         most = self._plan.config.detection.max_groups
         known = {kind: {g for g in self.groups if bool(g.segment) is kind} for kind in (False, True)}
         admitted: dict[Group, GroupPane] = {}
-        for group, content in sorted(pane.items(), key=_first):
+        # what was put together before it was sealed takes no version's place
+        for group, content in sorted(pane.items(), key=lambda item: (item[0].version == OTHER, item[0])):
             peers, judged = known[bool(group.segment)], group
             bounded = bool(group.segment) or group.version not in self._stream.own
             if bounded and group not in peers and len(peers) >= most:
