@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -50,7 +51,18 @@ def _compile(function: F, **options: Any) -> F:
         return cast(F, numba.njit(nogil=True, error_model="numpy", **options)(function))
     # numba looks at the function's own file only: what it calls could change, and the old code would go on
     compiled._cache._cache_file._source_stamp = _stamp(Path(function.__code__.co_filename))
+    compiled._cache.save_overload = _if_there_is_room(compiled._cache.save_overload)
     return cast(F, compiled)
+
+
+def _if_there_is_room(save: Callable[..., None]) -> Callable[..., None]:
+    """A cache is no more than a cache: on a disk that is full, or has failed, kernels are compiled and not kept."""
+
+    def saved(*arguments: Any) -> None:
+        with suppress(OSError):
+            save(*arguments)
+
+    return saved
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import threading
 import time
@@ -36,6 +37,26 @@ DRAIN_S = 20.0
 """Time that a SIGTERM leaves for agents to finish and offsets to be committed; orchestrators kill after 30 s."""
 
 
+STILL_S = 60
+"""An event loop that stands still for so long while others run never comes back: a thread could not be started for want
+of memory, for example, and Python waits for it for ever."""
+
+
+def _end_when_still(health: Health) -> None:
+    """End the process at once when its event loop stands still. Runs in a thread; allocates nothing that matters."""
+    seen, seconds = health.status, 0
+    while seconds < STILL_S:
+        try:
+            time.sleep(1.0)
+            # counted, not measured: a process that was frozen as a whole has not stood still
+            seconds = seconds + 1 if health.status is seen else 0
+            seen = health.status
+        except MemoryError:
+            break
+    os.write(2, b"the event loop stands still: the worker ends, and what it did not commit is read again\n")
+    os._exit(CRASHED)
+
+
 async def run_worker(config: Config) -> int:
     """Run a worker until SIGTERM, SIGINT or a failure; the exit code.
 
@@ -46,6 +67,7 @@ async def run_worker(config: Config) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     registry, health = CollectorRegistry(), Health()
+    threading.Thread(target=_end_when_still, args=(health,), daemon=True, name="still").start()
     for collector in (GCCollector, PlatformCollector, ProcessCollector):
         collector(registry=registry)
     metrics = Metrics(registry, config.run.metrics_columns)

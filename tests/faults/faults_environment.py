@@ -1,4 +1,4 @@
-"""What is around a worker: its wall clock, saved state that is harmed, topics that take nothing for a while."""
+"""What is around a worker: its wall clock, and saved state that is harmed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaException, Message
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._resource import ResourceType
 
 from faults.deployment import Deployment
 from faults.fault import Kind
 from harness.jumpingclock import Clock
 
-_TRY_S, _TRIES = 2.0, 60
+_TRY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ class HarmState:
             if victim is not None and victim.runs:
                 on.kill(victim)
 
-        _try_in_background(harm, times=1)
+        _in_background(harm)
 
     def heal(self, on: Deployment) -> None:
         """What was written stays written."""
@@ -81,40 +79,14 @@ class HarmState:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class NoReplicas:
-    """One of our topics asks for more replicas in sync than there are: it takes nothing, and the worker waits."""
-
-    role: str
-    name: str = "no-replicas"
-    _healed: threading.Event = field(default_factory=threading.Event, repr=False)
-
-    def strike(self, on: Deployment, rng: random.Random) -> None:
-        _try_in_background(lambda: None if self._healed.is_set() else self._ask_for(on, 2), times=1)
-
-    def heal(self, on: Deployment) -> None:
-        self._healed.set()
-        _try_in_background(lambda: self._ask_for(on, 1), times=_TRIES)
-
-    def _ask_for(self, on: Deployment, replicas: int) -> None:
-        topic = getattr(on.config.topics, self.role)
-        entry = ConfigEntry("min.insync.replicas", str(replicas), incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-        for future in on.kafka.admin.incremental_alter_configs([resource], request_timeout=_TRY_S).values():
-            future.result(_TRY_S + 1)
-
-
-def _try_in_background(step: Callable[[], None], times: int) -> None:
+def _in_background(step: Callable[[], None]) -> None:
     """The broker may be down or frozen just now; whoever strikes is not kept waiting."""
 
-    def tries() -> None:
-        for _ in range(times):
-            with suppress(KafkaException, TimeoutError, AssertionError):
-                step()
-                return
-            threading.Event().wait(_TRY_S / 2)
+    def try_() -> None:
+        with suppress(KafkaException, TimeoutError, AssertionError):
+            step()
 
-    threading.Thread(target=tries, daemon=True).start()
+    threading.Thread(target=try_, daemon=True).start()
 
 
 _HOUR_S = 3_600
@@ -126,6 +98,4 @@ FAULTS = [
          lasts=(4.0, 12.0), needs=_CLOCK, weight=1.0),
     Kind("state-damaged", lambda rng: HarmState(True, "state-damaged"), lasts=(0.0, 1.0), needs=_STATE, weight=1.0),
     Kind("state-wiped", lambda rng: HarmState(False, "state-wiped"), lasts=(0.0, 1.0), needs=_STATE, weight=1.0),
-    Kind("no-replicas", lambda rng: NoReplicas(rng.choice(["summaries", "drift", "incidents", "state"])),
-         lasts=(1.0, 8.0), needs=_STATE, weight=1.0),
 ]  # fmt: skip

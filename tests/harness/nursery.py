@@ -53,7 +53,9 @@ class Nursery:
     def __init__(self, patch: str = "") -> None:
         self._home = Path(tempfile.mkdtemp(prefix="driftbus-nursery-"))
         door = self._home / "door"
-        self._child = Child([sys.executable, "-m", "harness.nursery", door, patch], self._home / "log")
+        found = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command: list[str | Path] = [sys.executable, "-m", "harness.nursery", door, patch]
+        self._child = Child(command, self._home / "log", environment={"PYTHONPATH": found})
         try:
             self._child.wait_until(door.exists, _COMPILED_S, "the nursery")
         except RuntimeError:

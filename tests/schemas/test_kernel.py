@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 from driftbus.schemas import kernel
+from driftbus.schemas.hashing import hash_bytes
+from harness.missing import skipped_when_missing
+from harness.smalldisk import SmallDisk
 
 INNER = "from driftbus.schemas.kernel import kernel\n@kernel\ndef inner(x):\n    return x + {}\n"
 OUTER = """
@@ -50,3 +53,18 @@ def test_a_change_in_what_a_kernel_calls_is_noticed(tmp_path: Path) -> None:
     assert _run(tmp_path) == "30 0"
     (schemas / "unrelated.py").touch()
     assert _run(tmp_path) == "30 1"
+
+
+def test_a_disk_without_room_for_the_cache_costs_time_only() -> None:
+    with skipped_when_missing():
+        disk = SmallDisk(1)
+    try:
+        disk.fill()
+        command = "from driftbus.schemas.hashing import hash_bytes; print(hash_bytes(b'x'))"
+        done = subprocess.run(
+            [sys.executable, "-c", command], env={**os.environ, "NUMBA_CACHE_DIR": str(disk.path / "kernels")},
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.stdout.strip() == str(hash_bytes(b"x")), done.stderr
+    finally:
+        disk.close()

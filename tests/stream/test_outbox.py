@@ -8,15 +8,17 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from driftbus.schemas.config import KafkaConfig
-from driftbus.schemas.errors import StateError
+from driftbus.schemas.errors import DriftbusError, StateError, Unavailable
 from driftbus.stream.worker.outbox import Outbox, producer_properties
 from driftbus.stream.worker.readback import read_to_end
 from harness.mockcluster import MockCluster
 
 
-def with_outbox(bootstrap: str, body: Callable[[Outbox, list[StateError]], Awaitable[None]], **options: object) -> None:
+def with_outbox(
+    bootstrap: str, body: Callable[[Outbox, list[DriftbusError]], Awaitable[None]], **options: object
+) -> None:
     async def main() -> None:
-        failures: list[StateError] = []
+        failures: list[DriftbusError] = []
         kafka = KafkaConfig(bootstrap=bootstrap, options=options)
         outbox = Outbox(producer_properties(kafka, "test"), failures.append)
         try:
@@ -28,7 +30,7 @@ def with_outbox(bootstrap: str, body: Callable[[Outbox, list[StateError]], Await
 
 
 def test_a_ticket_covers_what_was_sent_before_it(mock_cluster: MockCluster) -> None:
-    async def body(outbox: Outbox, failures: list[StateError]) -> None:
+    async def body(outbox: Outbox, failures: list[DriftbusError]) -> None:
         for i in range(1_000):
             await outbox.send("out", b"%d" % i, key=b"k", partition=1, headers=[("h", None)])
         ticket = outbox.cut()
@@ -44,7 +46,7 @@ def test_a_ticket_covers_what_was_sent_before_it(mock_cluster: MockCluster) -> N
 
 
 def test_a_full_queue_makes_the_sender_wait(mock_cluster: MockCluster) -> None:
-    async def body(outbox: Outbox, failures: list[StateError]) -> None:
+    async def body(outbox: Outbox, failures: list[DriftbusError]) -> None:
         for _ in range(500):
             await outbox.send("out", b"x" * 100)
         await outbox.flush()
@@ -53,14 +55,14 @@ def test_a_full_queue_makes_the_sender_wait(mock_cluster: MockCluster) -> None:
 
 
 def test_nothing_sent_is_acknowledged_at_once(mock_cluster: MockCluster) -> None:
-    async def body(outbox: Outbox, failures: list[StateError]) -> None:
+    async def body(outbox: Outbox, failures: list[DriftbusError]) -> None:
         await outbox.acked(outbox.cut())
 
     with_outbox(mock_cluster.bootstrap, body)
 
 
 def test_a_record_that_is_too_large_stops_everything(mock_cluster: MockCluster) -> None:
-    async def body(outbox: Outbox, failures: list[StateError]) -> None:
+    async def body(outbox: Outbox, failures: list[DriftbusError]) -> None:
         with pytest.raises(StateError, match=r"17000000 bytes is too large for topic out"):
             await outbox.send("out", b"x" * 17_000_000)
         for later in (outbox.send("out", b"small"), outbox.acked(outbox.cut())):
@@ -73,7 +75,7 @@ def test_a_record_that_is_too_large_stops_everything(mock_cluster: MockCluster) 
 
 
 def test_waiting_for_brokers_that_are_gone_is_not_a_failure() -> None:
-    async def body(outbox: Outbox, failures: list[StateError]) -> None:
+    async def body(outbox: Outbox, failures: list[DriftbusError]) -> None:
         await outbox.send("out", b"x")
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(outbox.flush(), 1)
@@ -81,3 +83,13 @@ def test_waiting_for_brokers_that_are_gone_is_not_a_failure() -> None:
         assert outbox.pending == 1
 
     with_outbox("127.0.0.1:1", body)
+
+
+def test_a_record_that_is_not_acknowledged_in_the_time_that_is_configured_is_nobody_s_refusal() -> None:
+    async def body(outbox: Outbox, failures: list[DriftbusError]) -> None:
+        await outbox.send("out", b"x")
+        with pytest.raises(Unavailable, match=r"did not acknowledge a record .*delivery\.timeout\.ms"):
+            await outbox.flush()
+        assert [type(failure) for failure in failures] == [Unavailable]
+
+    with_outbox("127.0.0.1:1", body, **{"delivery.timeout.ms": 500})
