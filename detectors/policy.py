@@ -8,6 +8,7 @@ by a trigger that still waits for its new version. `driftbus.detectors.condition
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -82,6 +83,7 @@ class Policy:
         self._pending: list[int] | None = None
         self._told: set[str] = set()
         self._since_ms = -1
+        self._seen_ms: int | None = None
         self._trained_ms: int | None = None
         self._labels = [0, 0, 0]  # in all, at the last trigger, at the last training
         self._cohorts: dict[tuple[str, str], list[Measured]] = {}
@@ -117,7 +119,8 @@ class Policy:
                 self._note(leaf, evidence)
             made = len(decisions)
             for rule, mine in zip(self._config.rules, self._leaves, strict=True):
-                if made == len(decisions) and self._opens_ms() <= at and any(leaf in due for leaf in mine):
+                able = self._opens_ms() <= at <= self._alive_ms()
+                if made == len(decisions) and able and any(leaf in due for leaf in mine):
                     decisions += self._decide(rule, mine, at, evidence)
             for rule, mine in zip(self._config.rules, self._leaves, strict=True):
                 for leaf in mine:
@@ -126,6 +129,15 @@ class Policy:
                     elif made < len(decisions):  # what it jumped over may say something else after a trigger
                         leaf.due_ms = min(leaf.due_ms, self._grid(leaf, at + 1))
         return decisions
+
+    def seen(self, at_ms: int) -> None:
+        """There are events at `at_ms`.
+
+        Between events there may be a gap of any length: a topic that nobody wrote to, or one record whose clock is
+        a century ahead. What was true before a gap may ask for a retrain within the first deadline of it, and not
+        again at each deadline, or time of a schedule, until it ends.
+        """
+        self._seen_ms = at_ms
 
     def take(self, news: Measured | Labels) -> None:
         """What labels say; it counts from the next point on at which a rule is looked at."""
@@ -180,6 +192,7 @@ class Policy:
             "pending": None if self._pending is None else list(self._pending),
             "told": sorted(self._told),
             "since_ms": self._since_ms,
+            "seen_ms": self._seen_ms,
             "trained_ms": self._trained_ms,
             "labels": list(self._labels),
             "cohorts": [[list(asdict(c).values()) for c in cohorts] for _, cohorts in sorted(self._cohorts.items())],
@@ -193,6 +206,7 @@ class Policy:
         self._last_ms, self._recent = state["last_ms"], list(state["recent"])
         self._pending = None if state["pending"] is None else list(state["pending"])
         self._told, self._since_ms = set(state["told"]), state["since_ms"]
+        self._seen_ms = state.get("seen_ms")  # the format before had none
         self._trained_ms, self._labels = state["trained_ms"], list(state["labels"])
         self._cohorts = {}
         for saved in state["cohorts"]:
@@ -209,6 +223,10 @@ class Policy:
         if self._config.limit is not None and len(self._recent) == self._config.limit[0]:
             opens += [self._recent[0] + self._config.limit[1]]
         return max(opens)
+
+    def _alive_ms(self) -> float:
+        """Up to when what is known is recent enough for a trigger."""
+        return math.inf if self._seen_ms is None else self._seen_ms + self._config.deadline
 
     def _expire(self, at_ms: int) -> None:
         """The deadline has passed and no new version came: what was told asks for a retrain again."""
@@ -243,7 +261,8 @@ class Policy:
         if opens > leaf.due_ms:
             return max(following, min(self._grid(leaf, opens), after))
         # the times of a schedule differ from one another where a rule has several
-        able = leaf.rule.schedule is not None and holds(rule, iter(self._looks(mine, open_)), every_time=True)
+        able = leaf.rule.schedule is not None and following <= self._alive_ms()
+        able = able and holds(rule, iter(self._looks(mine, open_)), every_time=True)
         return following if able else max(following, after)
 
     def _known(self, evidence: Sequence[Evidence]) -> Known:

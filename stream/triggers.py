@@ -96,6 +96,8 @@ class PolicyClock:
             self._started |= news is None
             if self._started:
                 yield from self._decide(tick * self._plan.pane_ms)
+            if news is None:
+                self._policy.seen(tick * self._plan.pane_ms)
             for plain in news or ():
                 self._policy.take(Measured(*plain) if len(plain) > 1 else Labels(*plain))
             self._meet(tick * self._plan.pane_ms, versions)

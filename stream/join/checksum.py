@@ -10,7 +10,10 @@ from driftbus.stream.join.blobs import Buffer
 SUM = struct.Struct("<Q")
 """A checksum as it is written: eight bytes, so that words of 64 bits stay aligned."""
 
-MARK = b"\xff"
+FORMAT = 1
+"""Number of the layout of keys and values. Stores of another are made again from the topics."""
+
+MARK = bytes((0xFF, FORMAT))
 """Key whose value is the exclusive or of the checksums of all others: none of them can get lost unseen."""
 
 

@@ -80,7 +80,7 @@ class _Reader:
             else:
                 total ^= checksum(key, value[: -SUM.size])
         if total != (said or 0):
-            raise Damaged("values are missing")
+            raise Damaged("values are missing" if said is not None else "another release wrote it, in another format")
         for _, value in self._entries(self._meta_now.free):
             pages = struct.unpack(f"<{len(value) // _WORD.size}Q", value)
             if not pages or pages[0] != len(pages) - 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -47,7 +48,7 @@ news = st.one_of(
     st.tuples(st.integers(0, 8), st.sampled_from([0.5, 0.69, 0.9]), st.sampled_from(["1", "2"])).map(
         lambda t: Measured("auc", t[1], t[1] - 0.02, t[1] + 0.02, 100, t[0] * 60_000, t[2])
     ),
-    st.sampled_from(["trained", "manual"]),
+    st.sampled_from(["trained", "manual", "seen", "seen"]),
 )
 open_episodes = st.lists(
     st.tuples(st.sampled_from("abc"), st.integers(0, 2), st.sampled_from(["distribution", "quality"])).map(
@@ -66,6 +67,8 @@ def happen(policy: Policy, what: object, at: int, open_: list[Evidence]) -> None
         policy.take(what)
     elif what == "trained":
         policy.trained(at, open_)
+    elif what == "seen":
+        policy.seen(at)
     else:
         policy.told(at, open_)
 
@@ -123,3 +126,28 @@ def test_a_long_silence_is_no_work_and_changes_nothing(rules, more, open_) -> No
     made = policy.advance(90 * 86_400_000, open_)
     assert len(made) <= 4
     assert all(d.reason and d.findings and d.train_from_ms <= d.decided_ms <= d.deadline_ms for d in made)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(rule, min_size=1, max_size=3), limits, open_episodes)
+def test_a_century_without_events_triggers_for_one_deadline_only(rules, more, open_) -> None:
+    policy = made_of(rules, more | {"deadline": "150s"})
+    policy.advance(1, [])
+    policy.seen(1)
+    century = 100 * 365 * 86_400_000
+    assert all(d.decided_ms <= 1 + 150_000 for d in policy.advance(century, open_))
+    policy.seen(century)
+    again = policy.advance(century + 300_000, open_)
+    assert all(d.decided_ms <= century + 150_000 for d in again)
+
+
+def test_after_a_gap_what_is_still_open_asks_again() -> None:
+    policy = made_of([{"drift": {"columns": 1, "for": "1 window"}}], {"cooldown": "9s", "deadline": "11s"})
+    drift = [Evidence("e", "1", "predictions", "a", "severe", "shift", "up", 0.1, 7, 7, "distribution")]
+    policy.advance(1, [])
+    policy.seen(1)
+    year = 365 * 86_400_000
+    before = policy.advance(year, drift)
+    assert before
+    policy.seen(year)
+    assert policy.advance(year + 10_000, [*drift, replace(drift[0], episode_id="f", column="b")])

@@ -118,6 +118,15 @@ def test_a_store_without_checksums_is_none_of_ours(tmp_path: Path) -> None:
         LmdbBlobs(tmp_path)
 
 
+def test_a_store_of_another_format_is_none_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftbus.stream.join.lmdbstore.MARK", b"\xff\x00")
+    blobs = LmdbBlobs(tmp_path)
+    blobs.write({b"p": b"12345678"}, [])
+    blobs.close()
+    with pytest.raises(Damaged, match="another format"):
+        check(tmp_path / "data.mdb")
+
+
 def test_a_value_of_another_key_is_found(tmp_path: Path) -> None:
     blobs = LmdbBlobs(tmp_path)
     blobs.write({b"p1": b"x" * 64, b"p2": b"y" * 64}, [])
