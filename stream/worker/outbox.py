@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from driftbus.schemas.config import KafkaConfig
 from driftbus.schemas.errors import DriftbusError, StateError, Unavailable
-from driftbus.stream.transport.rights import missing_right
+from driftbus.stream.transport.rights import RIGHTS, missing_right
 
 LOG = logging.getLogger(__name__)
 
@@ -219,7 +219,7 @@ def _refusal(error: KafkaError, topic: str, size: int) -> DriftbusError:
             f"kafka.options; without it the worker waits): {end}"
         )
     if code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
-        return StateError(f"{told}; the user needs WRITE on it; {end}")
+        return StateError(f"{told}. The login needs WRITE on it: give it back and start again; {RIGHTS}; {end}")
     if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
         return StateError(
             f"{told}. Was it deleted? `driftbus topics --create` makes it again, and docs/operations.md says what "

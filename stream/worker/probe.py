@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._topic import TopicDescription
 from faust.types import TP
 
 LOG = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ _MOVED = frozenset(
         KafkaError.LEADER_NOT_AVAILABLE,
     }
 )
+_SAID = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED})
 
 
 class Probe:
@@ -55,18 +57,27 @@ class Probe:
 
     async def partitions(self, topics: Iterable[str]) -> dict[str, int]:
         """Topic → number of partitions, of those of which it can be seen now."""
-        return await asyncio.to_thread(self._partitions, sorted(topics))
+        seen = await self.look(topics)
+        return {t: len(answer.partitions) for t, answer in seen.items() if not isinstance(answer, KafkaError)}
 
-    def _partitions(self, topics: list[str]) -> dict[str, int]:
-        found: dict[str, int] = {}
+    async def look(self, topics: Iterable[str]) -> dict[str, TopicDescription | KafkaError]:
+        """Topic → what the brokers say of it: what it is, or why they don't tell. Without those they are silent on."""
+        return await asyncio.to_thread(self._look, sorted(topics))
+
+    def _look(self, topics: list[str]) -> dict[str, TopicDescription | KafkaError]:
+        found: dict[str, TopicDescription | KafkaError] = {}
         if not topics:
             return found
         asked = self._admin.describe_topics(TopicCollection(topics), request_timeout=_ANSWER_S)
         for topic, future in asked.items():
             try:
-                found[topic] = len(future.result(_ANSWER_S + 1).partitions)
-            except (KafkaException, TimeoutError) as error:
-                LOG.debug("partitions of %s: %r", topic, error)
+                found[topic] = future.result(_ANSWER_S + 1)
+            except KafkaException as error:
+                LOG.debug("topic %s: %r", topic, error)
+                if error.args[0].code() in _SAID:
+                    found[topic] = error.args[0]
+            except TimeoutError:
+                LOG.debug("topic %s: no answer", topic)
         return found
 
     def _ask(self, tps: set[TP]) -> dict[TP, int]:

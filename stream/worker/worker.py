@@ -22,6 +22,7 @@ from driftbus.stream.worker.memory import GIVE_BACK_S, Memory
 from driftbus.stream.worker.metrics import Metrics
 from driftbus.stream.worker.outbox import Outbox, producer_properties
 from driftbus.stream.worker.outcome_agent import OutcomeAgent
+from driftbus.stream.worker.owntopics import OwnTopics, own_topics
 from driftbus.stream.worker.probe import Probe
 from driftbus.stream.worker.publish import Publisher
 from driftbus.stream.worker.registrar import Registrar
@@ -37,7 +38,7 @@ PROBE_S = 5.0
 LAST_SNAPSHOTS_S = 10.0
 """Time for snapshots when a worker is asked to stop, half of what it has for everything."""
 PARTITIONS_S = 2.0
-"""Seconds between two looks at how many partitions the source topics have."""
+"""Seconds between two looks at how many partitions the source topics have, and whether our own are there."""
 STATUS_S = 1.0
 RESTORED_AT_ONCE = 4
 """Partitions whose snapshots are read and unpacked at the same time."""
@@ -65,6 +66,7 @@ class Worker(BusApp):
         self._settings, self._plans, self._targets = config, ready.plans, ready.targets
         self._admin, self._login = ready.admin, LoginFile(config.kafka)
         self._probe, self._clock = Probe(ready.admin), WallClock()
+        self._own = OwnTopics(own_topics(config))
         self._lock = asyncio.Lock()
         self._last: dict[TP, Committed] = {}
         self._held: set[tuple[TP, str]] = set()
@@ -211,6 +213,7 @@ class Worker(BusApp):
             (min(1.0, run.snapshot_every / 1000), self.judging.snapshot_due),
             (PROBE_S, self._ask_brokers),
             (PARTITIONS_S, self._look_for_partitions),
+            (PARTITIONS_S, self._look_for_own_topics),
             (PROBE_S, self.judging.show),
             (STATUS_S, self._write_status),
             (STATUS_S, lambda: self.outcomes.show(self._probe.ends)),
@@ -248,6 +251,9 @@ class Worker(BusApp):
     async def _look_for_partitions(self) -> None:
         if self.joined:  # before it nothing is said of any topic
             await self.registrar.look(await self._probe.partitions(self.registrar.topics))
+
+    async def _look_for_own_topics(self) -> None:
+        self._own.see(await self._probe.look(self._own.names))
 
     async def _ask_brokers(self) -> None:
         at_ms = time.time_ns() // 1_000_000
