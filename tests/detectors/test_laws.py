@@ -152,7 +152,7 @@ def test_state_is_bounded_by_the_logarithm_of_the_panes() -> None:
     ],
 )
 def test_damaged_state_says_what_to_do(damage: Callable[[bytes], bytes]) -> None:
-    with pytest.raises(StateError, match="state topic"):
+    with pytest.raises(StateError, match="driftbus state forget"):
         GroupDetector.load(world()[0], SETTINGS, damage(undisturbed()[1]))
 
 

@@ -28,12 +28,12 @@ pytestmark = pytest.mark.kafka
 PACKAGE = Path(driftbus.__file__).parent
 
 
-LONG = pytest.mark.skipif(not os.environ.get("DRIFTBUS_LONG"), reason="DRIFTBUS_LONG=1 compiles all kernels again")
+COMPILED = {"kernels in the image": True}
+if os.environ.get("DRIFTBUS_LONG"):  # all kernels are compiled again
+    COMPILED["kernels of another processor"] = False
 
 
-@pytest.mark.parametrize(
-    "compiled", [True, pytest.param(False, marks=LONG)], ids=["kernels in the image", "kernels of another processor"]
-)
+@pytest.mark.parametrize("compiled", COMPILED.values(), ids=COMPILED)
 @pytest.mark.timeout(1_200)
 def test_a_worker_needs_no_rights_on_the_machine(kafka: Broker, compiled: bool) -> None:
     """With kernels that were compiled before it compiles none; without, it compiles them into memory."""

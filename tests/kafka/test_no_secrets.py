@@ -46,6 +46,7 @@ COMMANDS = [
     "replay",
     "explain",
     "dlq ls",
+    "state list",
     "retrain credit --reason test",
     "gate --min auc=0.5",
     "doctor",

@@ -4,7 +4,6 @@ next one goes on."""
 from __future__ import annotations
 
 import resource
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from harness.smalldisk import SmallDisk
 from .scenario import Scenario, rows
 from .workers import start_worker
 
-pytestmark = [pytest.mark.kafka, pytest.mark.skipif(sys.platform != "linux", reason="limits of a running process")]
+pytestmark = pytest.mark.kafka
 
 
 def limit(pid: int, what: int, soft: int) -> None:

@@ -270,7 +270,7 @@ class JoinWorld:
             for part in chain.take(decode_part(data)):
                 taken.append(self.said(part))
                 list(chain.settle(part))
-        overlay = chain.sources[0].overlay
+        overlay = chain.sources[0].overlay if chain.sources else None
         return [*taken, *([self.said(overlay)] if overlay is not None else [])]
 
     def said(self, part: SummaryPart) -> Range:

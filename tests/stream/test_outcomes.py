@@ -241,7 +241,7 @@ def test_what_was_learned_is_kept_of_the_versions_judged_last() -> None:
     data = replace(data, version=np.array([f"{i // 250:03}" for i in range(data.version.size)]))
     kept = {}
     for most in (64, 3):
-        plans = plans_of({"cohort": PANE_MS, "min_labels": 5}, detection={"sample_rows": 0, "max_groups": most})
+        plans = plans_of({"cohort": PANE_MS, "min_labels": 10}, detection={"sample_rows": 0, "max_groups": most})
         judge = Judge(plans, 0)
         for offset, part in enumerate(parts_of(plans, data)):
             judge.apply(offset, part)

@@ -183,7 +183,7 @@ class TestEveryRuleIsNeeded:
         return False
 
     def test_new_partitions_are_registered_before_they_have_a_part(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("driftbus.stream.judge.MonitorJudge._register", lambda self, message: None)
+        monkeypatch.setattr("driftbus.stream.judge.MonitorJudge._register", lambda self, message: [])
         with pytest.raises(AssertionError):
             test_partitions_that_are_noticed_in_time_change_no_verdict()
 
