@@ -23,7 +23,7 @@ from mode import ServiceT
 
 from driftbus.stream.transport.batch import Batch
 from driftbus.stream.transport.poller import Committed, Poller, Starts
-from driftbus.stream.transport.properties import MOVED, is_transient
+from driftbus.stream.transport.properties import MOVED, may_pass
 from driftbus.stream.transport.rights import refusal
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class BusConsumer(Consumer):
             LOG.warning("a commit is not answered for %g s; its outcome is unknown", COMMIT_S)
             return False
         for error in errors:
-            if error.code() in MOVED or is_transient(error):
+            if error.code() in MOVED or may_pass(error):
                 LOG.warning("not committed: %s", error.str())
             else:
                 self.fail(refusal(error, "READ", next(iter(plan)).topic, self._bus.conf.id))

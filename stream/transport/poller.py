@@ -27,7 +27,7 @@ from faust.types import TP
 from driftbus.schemas.errors import StateError
 from driftbus.stream.transport.batch import Batch, partition_of
 from driftbus.stream.transport.brake import Brake
-from driftbus.stream.transport.properties import is_incremental, is_transient
+from driftbus.stream.transport.properties import is_incremental, may_pass
 from driftbus.stream.transport.rights import refusal
 
 LOG = logging.getLogger(__name__)
@@ -293,7 +293,7 @@ class Poller(threading.Thread):
                     "Records were deleted before they were read; docs/operations.md says how to go on"
                 )
             )
-        elif error.code() == KafkaError._MAX_POLL_EXCEEDED or is_transient(error):
+        elif error.code() == KafkaError._MAX_POLL_EXCEEDED or may_pass(error):
             LOG.warning("%s", error.str())
         else:
             self._fail(refusal(error, "READ", tp.topic, self._group))
@@ -350,7 +350,7 @@ class Poller(threading.Thread):
             try:
                 self._consumer.seek(TopicPartition(tp.topic, tp.partition, offset))
             except KafkaException as error:
-                if error.args[0].code() == KafkaError._STATE or is_transient(error.args[0]):
+                if error.args[0].code() == KafkaError._STATE or may_pass(error.args[0]):
                     continue
                 raise
             del self._seeks[tp]
@@ -393,7 +393,7 @@ class Poller(threading.Thread):
                 found, errors = [], [error.args[0]]
             if not errors:
                 return list(found)
-            if not all(map(is_transient, errors)):
+            if not all(map(may_pass, errors)):
                 raise refusal(errors[0], "READ", parts[0].topic, self._group)
             LOG.warning("asking for committed offsets: %s; trying again", errors[0].str())
             time.sleep(0.2)

@@ -48,6 +48,15 @@ def is_transient(error: KafkaError) -> bool:
     return bool(error.retriable()) or error.code() in TRANSIENT
 
 
+def may_pass(error: KafkaError) -> bool:
+    """Whether a worker that runs goes on in spite of it.
+
+    A login that was good at the start and is refused now is one that is being renewed: a token at the end of its
+    life, a password that changes on both sides. What can't be done meanwhile is tried again, and `/readyz` tells.
+    """
+    return is_transient(error) or error.code() in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
+
+
 def means_nothing_without_a_group(error: KafkaError) -> bool:
     """Whether an error is only about a group that a reader must name and never joins.
 

@@ -58,7 +58,7 @@ def test_summaries_deleted_before_they_were_judged_and_sources_before_they_were_
     last = scenario.kafka.read(topics.summaries)[-1]
     scenario.kafka.produce(topics.summaries, [{"value": last.value(), "partition": 0}] * 3)  # repeated, and not judged
     truncate(scenario, topics.summaries, {0: scenario.kafka.end_offsets(topics.summaries)[0]})
-    config = ended(scenario, scenario.start(), 4, "summaries were deleted before they were judged", "state forget")
+    config = ended(scenario, scenario.start(), 4, "were deleted before they were")
     assert run(["state", "verify", "-c", config]) == 1
     assert run(["state", "forget", "credit", "-c", config, "--yes"]) == 0
     assert run(["state", "verify", "-c", config]) == 0
