@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kafka.scenario import SCHEMA
+
 from driftbus.schemas.config import Config
 from driftbus.schemas.events import Published
 from driftbus.schemas.jsonlines import event_json
@@ -23,14 +25,14 @@ from driftbus.stream.replay.topicreplay import prepare
 from driftbus.stream.worker.profiles import publish_profile
 from driftbus.stream.worker.topics import create_topics
 from faults.checker import Raw, history_of, published_as, raws_of
-from faults.load import LABEL, PREDICTION, Sender, Sent, reference
+from faults.load import LABEL, Sender, Sent, reference
 from faults.shape import Shape, document_of
 from faults.surroundings import patiently
 from faults.worker import Worker
 from harness.broker import Broker
 from harness.clients import Kafka
-from harness.nursery import Nursery, Process
-from harness.process import Child, free_ports, wait_for
+from harness.nursery import Nursery
+from harness.process import Child, Process, free_ports, wait_for
 
 _EXPECTED = {False: {3}, True: {0, 3, -signal.SIGKILL, -signal.SIGTERM}}
 """Exit codes of workers, by whether they were told to end. 3: something could not be reached; 4 would be a failure.
@@ -67,7 +69,7 @@ class Deployment:
         kept = {"retention.ms": "-1"}  # event times are of 2023
         self.source = self.kafka.create_topic("predictions", self.shape.partitions, kept)
         self.labelled = self.kafka.create_topic("labels", self.shape.partitions, kept) if self.shape.labels else ""
-        (self.home / "scored.avsc").write_text(json.dumps(PREDICTION))
+        (self.home / "scored.avsc").write_text(json.dumps(SCHEMA))
         (self.home / "outcome.avsc").write_text(json.dumps(LABEL))
         self.config = Config.model_validate(self.document())
         create_topics(self.kafka.admin, self.config)

@@ -13,34 +13,20 @@ from typing import Any, NamedTuple
 import fastavro
 import numpy as np
 from confluent_kafka import Producer
+from kafka.scenario import MONITOR, SCHEMA, START_MS
 
 from driftbus.detectors.parts import with_parts
 from driftbus.detectors.profile import Profile
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
 from driftbus.schemas.partitioning import partitions_of_keys
 
-MONITOR = "credit"
-START_MS = 1_700_000_000_000
 STEP_MS = 20
-PREDICTION: dict[str, Any] = {
-    "type": "record",
-    "name": "Scored",
-    "fields": [
-        {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}},
-        {"name": "id", "type": "string"},
-        {"name": "version", "type": "string"},
-        {"name": "income", "type": ["null", "double"]},
-        {"name": "age", "type": "int"},
-        {"name": "country", "type": ["null", "string"]},
-        {"name": "p_default", "type": "double"},
-    ],
-}
 LABEL: dict[str, Any] = {
     "type": "record",
     "name": "Outcome",
     "fields": [{"name": "id", "type": "string"}, {"name": "defaulted", "type": ["null", "string"]}],
 }
-_SCORED, _OUTCOME = fastavro.parse_schema(PREDICTION), fastavro.parse_schema(LABEL)
+_SCORED, _OUTCOME = fastavro.parse_schema(SCHEMA), fastavro.parse_schema(LABEL)
 
 HORIZON_MS, WAIT_MS = 60_000, 5_000
 _PHASE = 1_500

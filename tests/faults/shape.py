@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from faults.load import HORIZON_MS, MONITOR, WAIT_MS
-from faults.surroundings import SESSION_MS, SURROUNDINGS
+from kafka.scenario import MONITOR
+from kafka.workers import ROLES
 
-ROLES = ("summaries", "drift", "incidents", "performance", "retrain", "state", "profiles", "deadletter")
+from faults.load import HORIZON_MS, WAIT_MS
+from faults.surroundings import SESSION_MS, SURROUNDINGS
 
 
 @dataclass(frozen=True, slots=True)

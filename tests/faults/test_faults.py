@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
@@ -13,9 +13,8 @@ from faults.deployment import Deployment
 from faults.load import Load
 from faults.nemesis import STORM, Schedule, Strike, carry_out, kinds, schedule
 from faults.shape import Shape
-from faults.surroundings import SURROUNDINGS, make_broker
+from faults.surroundings import SURROUNDINGS
 from harness.broker import Broker
-from harness.missing import running
 from harness.nursery import Nursery
 from harness.process import wait_for
 
@@ -23,20 +22,6 @@ pytestmark = pytest.mark.kafka
 
 CASES = [(1081, True, ("broker-kill", "kill")), (871, False, ("kill", "zombie"))]
 ROWS = 6_000
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
-    """A Kafka that may be harmed, with short sessions."""
-    with running(make_broker) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    made = Nursery()
-    yield made
-    made.close()
 
 
 def test_a_seed_always_gives_the_same_schedule() -> None:

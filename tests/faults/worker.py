@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 
-from harness.nursery import Process
+from harness.process import Process
 
 
 @dataclass

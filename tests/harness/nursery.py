@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -19,28 +18,12 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from harness.process import Child, end_with_parent
+from harness.process import Child, Process, end_with_parent
 
 _COMPILED_S = 600.0
 """Compiling all kernels for the first time on a busy machine."""
-
-
-class Process(Protocol):
-    """What `harness.process.Child` and a fork of the nursery have in common."""
-
-    log: Path
-
-    @property
-    def pid(self) -> int: ...
-    @property
-    def returncode(self) -> int | None: ...
-    def signal(self, number: int) -> None: ...
-    def wait(self, timeout_s: float) -> int: ...
-    def stop(self, timeout_s: float = ...) -> int: ...
-    def kill(self) -> int: ...
-    def tail(self, lines: int = ...) -> str: ...
 
 
 class Nursery:
@@ -85,12 +68,16 @@ class Nursery:
         shutil.rmtree(self._home, ignore_errors=True)
 
 
-class Fork:
+class Fork(Process):
     """A process that the nursery forked."""
 
     def __init__(self, nursery: Nursery, pid: int, log: Path) -> None:
-        self._nursery, self.pid, self.log = nursery, pid, log
+        self._nursery, self._pid, self.log = nursery, pid, log
         self._code: int | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._pid
 
     @property
     def returncode(self) -> int | None:
@@ -112,24 +99,6 @@ class Fork:
                 raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout_s)
             time.sleep(0.05)
         return code
-
-    def stop(self, timeout_s: float = 40.0) -> int:
-        """SIGTERM, and SIGKILL when that does not end it in time; its exit code."""
-        self.signal(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
-        try:
-            return self.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return self.kill()
-
-    def kill(self) -> int:
-        """SIGKILL: no chance to write anything."""
-        self.signal(signal.SIGKILL)
-        return self.wait(15.0)
-
-    def tail(self, lines: int = 15) -> str:
-        """The last lines of its output."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
 def _serve(door: str, patch: str) -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -30,7 +31,52 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
-class Child:
+class Process(ABC):
+    """A process with its output in a file, and how it is ended.
+
+    Attributes:
+        log: file that has stdout and stderr.
+    """
+
+    log: Path
+
+    @property
+    @abstractmethod
+    def pid(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def returncode(self) -> int | None:
+        """Exit code, negative signal number, or None while it runs."""
+
+    @abstractmethod
+    def signal(self, number: int) -> None:
+        """Send a signal, if it still runs."""
+
+    @abstractmethod
+    def wait(self, timeout_s: float) -> int:
+        """Exit code once it has ended; raises subprocess.TimeoutExpired."""
+
+    def stop(self, timeout_s: float = 40.0) -> int:
+        """SIGTERM, and SIGKILL when that does not end it in time; its exit code."""
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        try:
+            return self.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+
+    def kill(self) -> int:
+        """SIGKILL: no chance to write anything."""
+        self.signal(signal.SIGKILL)
+        return self.wait(15.0)
+
+    def tail(self, lines: int = 15) -> str:
+        """The last lines of its output."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Child(Process):
     """A program started in a session of its own, with its output in a file.
 
     Args:
@@ -71,24 +117,6 @@ class Child:
     def wait(self, timeout_s: float) -> int:
         """Exit code once it has ended; raises subprocess.TimeoutExpired."""
         return self._process.wait(timeout_s)
-
-    def stop(self, timeout_s: float = 15.0) -> int:
-        """SIGTERM, and SIGKILL when that does not end it in time; its exit code."""
-        self.signal(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
-        try:
-            return self.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return self.kill()
-
-    def kill(self) -> int:
-        """SIGKILL: no chance to write anything."""
-        self.signal(signal.SIGKILL)
-        return self.wait(15.0)
-
-    def tail(self, lines: int = 15) -> str:
-        """The last lines of its output."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def wait_until(self, ready: Callable[[], bool], timeout_s: float, what: str) -> None:
         """Return once `ready` holds.

@@ -216,7 +216,9 @@ class Scenario:
     def _unsettled(self, want: Mapping[str, Published]) -> str:
         """What is missing and what nobody expected, how far the group is, and the last words of each worker."""
         found = self.published()
-        told = [f"{'missing' if i in want else 'unexpected'}: {(found | want)[i]}" for i in want.keys() ^ found.keys()]
+        told = [
+            f"{'missing' if i in want else 'unexpected'}: { {**found, **want}[i] }" for i in want.keys() ^ found.keys()
+        ]
         told.append(f"committed {self.kafka.committed(self.tag, self.source)} of {[len(log) for log in self.log]}")
         told += [f"worker, exit code {w.child.returncode}:\n{w.child.tail(60)}" for w in self.workers]
         return "\n".join(told)
