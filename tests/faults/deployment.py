@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,9 @@ from driftbus.stream.worker.topics import create_topics
 from faults.checker import Raw, history_of, published_as, raws_of
 from faults.load import LABEL, Sender, Sent, reference
 from faults.shape import Shape, document_of
-from faults.surroundings import patiently
 from faults.worker import Worker
 from harness.broker import Broker
-from harness.clients import Kafka
+from harness.clients import Kafka, patiently
 from harness.nursery import Nursery
 from harness.process import Child, Process, free_ports, wait_for
 
@@ -210,7 +208,7 @@ class Deployment:
         self.close_added()
         for labels, topic in enumerate([self.source, self.labelled]):
             if topic:
-                stand = patiently(partial(self.kafka.end_offsets, topic))
+                stand = self.kafka.end_offsets(topic)
                 wanted = [sum(one.labels == labels and one.partition == p for one in self.sent)
                           for p in range(self.shape.partitions)]  # fmt: skip
                 if stand != wanted:
@@ -218,7 +216,7 @@ class Deployment:
 
     def close_added(self) -> None:
         """Send the last records, which close every range, into partitions that were added too."""
-        added = range(self.shape.partitions, len(patiently(partial(self.kafka.end_offsets, self.source))))
+        added = range(self.shape.partitions, len(self.kafka.end_offsets(self.source)))
         last = [one for one in self.sent if one.key.startswith(b"end") and one.partition == 0 and not one.labels]
         for partition in set(added) - {one.partition for one in self.sent}:
             mine = [one._replace(partition=partition) for one in last]
@@ -259,7 +257,7 @@ class Deployment:
         """What stands on the topics of results."""
         topics = self.config.topics
         names = [topics.drift, topics.incidents, topics.performance, topics.retrain]
-        return patiently(lambda: raws_of(self.kafka, names))
+        return raws_of(self.kafka, names)
 
     def contradictions(self) -> float:
         """What running workers count of content that came after a pane was sealed; 0 as long as live is the log."""

@@ -1,14 +1,9 @@
-"""A broker that may be harmed, with short sessions; and how to ask it while it finds itself again."""
+"""Brokers that may be harmed, with short sessions."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
-from confluent_kafka import KafkaException
-
-from driftbus.schemas.errors import Unavailable
 from harness.broker import Broker
 from harness.cluster import Cluster
 from harness.jumpingclock import available
@@ -39,18 +34,3 @@ def make_broker() -> Broker:
 def make_cluster() -> Cluster:
     """Three brokers, which workers reach through a proxy each."""
     return Cluster(BROKER_SETTINGS)
-
-
-T = TypeVar("T")
-
-
-def patiently(ask: Callable[[], T], timeout_s: float = 60.0) -> T:
-    """What a broker says, which may not have found itself again right after its start."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            return ask()
-        except (KafkaException, Unavailable):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -12,6 +13,22 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
+
+from driftbus.schemas.errors import Unavailable
+
+T = TypeVar("T")
+
+
+def patiently(ask: Callable[[], T], timeout_s: float = 60.0) -> T:
+    """What brokers say, which may not have found themselves again right after a start."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return ask()
+        except (KafkaException, Unavailable):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 class Kafka:
@@ -101,6 +118,9 @@ class Kafka:
 
     def end_offsets(self, topic: str) -> list[int]:
         """Per partition, the offset that the next record gets."""
+        return patiently(lambda: self._end_offsets(topic))
+
+    def _end_offsets(self, topic: str) -> list[int]:
         consumer = self._consumer()
         try:
             partitions = consumer.list_topics(topic, timeout=15).topics[topic].partitions
@@ -113,6 +133,9 @@ class Kafka:
 
     def read(self, topic: str) -> list[Message]:
         """All records that a topic holds now, by partition and offset; committed ones only."""
+        return patiently(lambda: self._read(topic))
+
+    def _read(self, topic: str) -> list[Message]:
         consumer = self._consumer()
         records: list[Message] = []
         try:
@@ -134,6 +157,9 @@ class Kafka:
 
     def committed(self, group: str, topic: str) -> dict[int, tuple[int, str]]:
         """Offset and metadata that a consumer group committed, per partition."""
+        return patiently(lambda: self._committed(group, topic))
+
+    def _committed(self, group: str, topic: str) -> dict[int, tuple[int, str]]:
         consumer = self._consumer(group)
         try:
             known = consumer.list_topics(topic, timeout=15).topics[topic].partitions

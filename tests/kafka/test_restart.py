@@ -84,8 +84,11 @@ def test_going_back_to_a_configuration_goes_on(kafka: Broker, deploy: Make) -> N
         return found and not epochs() & first
 
     def later() -> list[Any]:
-        """Events of the first configuration about what was produced when it was back."""
-        since = START_MS + 2 * third * STEP_MS
+        """Events of the first configuration about what only it can have judged, now that it is back.
+
+        It goes on where the other one had committed, some records before the end of the second third.
+        """
+        since = START_MS + 3 * third * STEP_MS // 2
         events = deployment.events().values()
         return [e for e in events if e.fingerprint in of_first and isinstance(e, DriftEvent) and e.opened_ms > since]
 
