@@ -39,7 +39,6 @@ _SCHEMA = {
         {"name": "c", "type": ["null", "string"]},
     ],
 }
-_PANES, _ROWS = 200, 40
 _SLOW_S = 2.0
 
 
@@ -55,15 +54,20 @@ class _Resolver:
         return parse_schema(_SCHEMA)
 
 
-def warm_up() -> float:
-    """Run a small drifting stream through decoding, counting and judging; the seconds it took."""
+def warm_up(panes: int = 60, rows: int = 20) -> float:
+    """Run a small drifting stream through decoding, counting and judging; the seconds it took.
+
+    Args:
+        panes: that it lasts before it drifts, and again as many; fewer than the default leave kernels out.
+        rows: of each pane.
+    """
     begun = time.monotonic()
     rng = np.random.default_rng(0)
     reference: dict[str, NumericData | CategoryData] = {
-        **{name: NumericData(rng.normal(size=2_000)) for name in ("x", "y", "z", "emb[0]")},
-        **{f"note.{name}": NumericData(rng.normal(size=2_000)) for name in NUMBERS},
-        f"note.{WORD}": CategoryData(rng.choice(["a", "few"], 2_000).astype(object)),
-        "c": CategoryData(rng.choice(["a", "b", "c"], 2_000).astype(object)),
+        **{name: NumericData(rng.normal(size=500)) for name in ("x", "y", "z", "emb[0]")},
+        **{f"note.{name}": NumericData(rng.normal(size=500)) for name in NUMBERS},
+        f"note.{WORD}": CategoryData(rng.choice(["a", "few"], 500).astype(object)),
+        "c": CategoryData(rng.choice(["a", "b", "c"], 500).astype(object)),
     }
     profile = build_profile("warmup", "predictions", reference, ordered=True)
     document: dict[str, Any] = {
@@ -86,8 +90,9 @@ def warm_up() -> float:
     driver, decoder = Driver(plans), BatchDecoder(plans.topics["warmup"].projection, _Resolver())
     label_decoder = BatchDecoder(plans.topics["labels"].projection, _Resolver())
     for half in range(2):
-        first = half * _PANES * _ROWS
-        values = [_record(rng, first + i, drifted=half == 1) for i in range(_PANES * _ROWS)]
+        first = half * panes * rows
+        times = [(first + i) * 1_000 // rows for i in range(panes * rows)]
+        values = [_record(rng, time_ms, drifted=half == 1) for time_ms in times]
         decoded = decoder.decode([*values, b"\0damaged"], lambda _: ())
         offsets = np.arange(first, first + len(values) + 1, dtype=np.int64)
         for partition in range(2):  # the panes of both are merged
@@ -112,17 +117,17 @@ def _warm_up_join(driver: Driver, decoder: BatchDecoder, values: list[bytes], fi
         join.persist(join.commit_offset)
 
 
-def _record(rng: np.random.Generator, i: int, *, drifted: bool) -> bytes:
+def _record(rng: np.random.Generator, time_ms: int, *, drifted: bool) -> bytes:
     out = io.BytesIO()
     row = {
-        "time": i * 1_000 // _ROWS,
+        "time": time_ms,
         "version": "1",
-        "x": None if i % 17 == 0 else float(rng.normal(2.0 if drifted else 0.0)),
+        "x": None if rng.random() < 0.06 else float(rng.normal(2.0 if drifted else 0.0)),
         "y": float(rng.normal()),
         "z": float(rng.normal()),
         "note": "a few words " * int(rng.integers(1, 9)),
         "emb": rng.normal(size=4).tolist(),
-        "c": None if i % 23 == 0 else str(rng.choice(["a", "d"] if drifted else ["a", "b", "c"])),
+        "c": None if rng.random() < 0.04 else str(rng.choice(["a", "d"] if drifted else ["a", "b", "c"])),
     }
     fastavro.schemaless_writer(out, _SCHEMA, row)
     return frame(by_id(1), out.getvalue())

@@ -168,7 +168,7 @@ class Scenario:
             self.log[partition].append(value)
             while True:
                 try:
-                    producer.produce(self.source, value, key=record["id"].encode(), partition=partition)
+                    producer.produce(self.source, value, key=record["id"].encode()[:99], partition=partition)
                     break
                 except BufferError:
                     producer.poll(0.1)
