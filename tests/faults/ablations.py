@@ -6,6 +6,7 @@ import mmap
 import os
 import signal
 
+from driftbus.stream.transport.brake import Brake
 from driftbus.stream.transport.poller import Committed
 from driftbus.stream.worker.sourcestate import Place, commit_of
 from driftbus.stream.worker.summarise_agent import SummariseAgent
@@ -38,3 +39,8 @@ def commit_what_was_read() -> None:
 
     SummariseAgent.commits = commits  # type: ignore[method-assign,assignment]  # that is the point
     Worker.committed = stand_still  # type: ignore[method-assign,assignment]
+
+
+def no_brake() -> None:
+    """No back-pressure: whatever comes is taken."""
+    Brake._full = lambda self: False  # type: ignore[method-assign]
