@@ -6,11 +6,11 @@ who has nothing to write does not notice at all. So the brokers are asked.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from confluent_kafka import KafkaError, Uuid
-from confluent_kafka.admin._topic import TopicDescription
 
 from driftbus.schemas.config import Config
 from driftbus.schemas.errors import StateError
@@ -20,6 +20,9 @@ from driftbus.stream.worker.topics import label_copies, required_topics
 LOOKS = 5
 """So many looks in a row must miss a topic: a broker that has just come back may not know of all of them yet, and
 rights are replaced by taking them away and giving them again."""
+
+IDS_S = 300.0
+"""How often ids are asked for when nothing else says that a topic may be another one."""
 
 _NO_ID = str(Uuid(0, 0))
 """Of brokers before Kafka 2.8."""
@@ -43,13 +46,15 @@ class OwnTopics:
     def __init__(self, names: Iterable[str]) -> None:
         self.names = list(names)
         self._ids: dict[str, str] = {}
+        self._asked_at = -math.inf
         self._missed: Counter[tuple[str, int]] = Counter()
+        self._back = False
 
-    def see(self, seen: Mapping[str, TopicDescription | KafkaError]) -> None:
+    def see(self, seen: Mapping[str, int | KafkaError]) -> None:
         """The brokers' answer to one look; topics that they said nothing of are left out.
 
         Raises:
-            StateError: a topic is gone, hidden from us, or another one of the same name.
+            StateError: a topic is gone, or hidden from us.
         """
         for topic, answer in seen.items():
             if isinstance(answer, KafkaError):
@@ -59,7 +64,25 @@ class OwnTopics:
                 continue
             for missed in [key for key in self._missed if key[0] == topic]:
                 del self._missed[missed]
-            now = str(answer.topic_id)
+                self._back = True
+
+    def asks(self, now_s: float) -> bool:
+        """Whether ids should be asked for: a topic is back that a look had missed, or it is time.
+
+        Args:
+            now_s: of a monotonic clock.
+        """
+        return self._back or now_s - self._asked_at >= IDS_S
+
+    def identify(self, ids: Mapping[str, str], now_s: float) -> None:
+        """The ids that brokers gave when they were asked; topics that they said nothing of are left out.
+
+        Raises:
+            StateError: a topic is another one of the same name.
+        """
+        self._asked_at = now_s
+        self._back = self._back and len(ids) < len(self.names)
+        for topic, now in ids.items():
             known, self._ids[topic] = self._ids.get(topic, now), now
             if known not in (now, _NO_ID):
                 raise StateError(

@@ -254,6 +254,8 @@ class Worker(BusApp):
 
     async def _look_for_own_topics(self) -> None:
         self._own.see(await self._probe.look(self._own.names))
+        if self._own.asks(time.monotonic()):
+            self._own.identify(await self._probe.ids(self._own.names), time.monotonic())
 
     async def _ask_brokers(self) -> None:
         at_ms = time.time_ns() // 1_000_000

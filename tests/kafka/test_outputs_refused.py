@@ -3,6 +3,7 @@ which and what to do, and has committed nothing past it; the next one publishes 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from driftbus.schemas.events import DriftEvent, Published
 from driftbus.stream.cli.main import run
 from driftbus.stream.doctor.rights import run_rights
+from driftbus.stream.worker.worker import PARTITIONS_S
 from harness.broker import Broker
 from harness.missing import running
 from harness.nursery import Nursery
@@ -94,8 +96,9 @@ def test_the_topic_of_dead_letters_is_deleted_while_nothing_is_written_to_it(sce
     assert run(["topics", "--create", "-c", config]) == 0
     worker = scenario.start()
     wait_for(worker.ready, 180, "the next worker")
-    # whatever makes topics by itself, and with its own settings: no look need ever miss it
+    # whatever makes topics by itself, and with its own settings: the next looks find one
     scenario.kafka.delete_topics(topics.deadletter)
+    time.sleep(1.5 * PARTITIONS_S)
     wait_for(lambda: _made(scenario, topics.deadletter), 30, "the topic, made anew")
     ended(scenario, worker, f"topic {topics.deadletter}", "made anew")
     scenario.start()

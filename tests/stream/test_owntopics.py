@@ -2,21 +2,20 @@ from __future__ import annotations
 
 import pytest
 from confluent_kafka import KafkaError, Uuid
-from confluent_kafka.admin._topic import TopicDescription
 
 from driftbus.schemas.errors import StateError
-from driftbus.stream.worker.owntopics import LOOKS, OwnTopics
+from driftbus.stream.worker.owntopics import IDS_S, LOOKS, OwnTopics
 
 GONE, HIDDEN = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
 
-def there(number: int) -> TopicDescription:
-    return TopicDescription("drift", Uuid(number, number), False, [])
+def known(number: int) -> dict[str, str]:
+    return {"drift": str(Uuid(number, number))}
 
 
 def test_only_looks_in_a_row_count() -> None:
     own = OwnTopics(["drift"])
-    for answer in (*[GONE] * (LOOKS - 1), there(1), *[GONE] * (LOOKS - 1)):
+    for answer in (*[GONE] * (LOOKS - 1), 2, *[GONE] * (LOOKS - 1)):
         own.see({"drift": answer})
         own.see({})  # no answer at all
     with pytest.raises(StateError, match=r"drift is gone.*topics --create"):
@@ -33,8 +32,25 @@ def test_a_hidden_topic_is_not_called_deleted() -> None:
 
 def test_another_topic_of_the_same_name_is_seen_unless_brokers_have_no_ids() -> None:
     own = OwnTopics(["drift"])
-    own.see({"drift": there(0)})
-    own.see({"drift": there(7)})  # brokers were upgraded
-    own.see({"drift": there(7)})
+    own.identify(known(0), 0.0)
+    own.identify(known(7), 1.0)  # brokers were upgraded
+    own.identify({}, 2.0)
+    own.identify(known(7), 3.0)
     with pytest.raises(StateError, match="made anew"):
-        own.see({"drift": there(8)})
+        own.identify(known(8), 4.0)
+
+
+def test_ids_are_asked_for_now_and_then_and_when_a_topic_is_back() -> None:
+    own = OwnTopics(["drift"])
+    assert own.asks(0.0)
+    own.identify(known(1), 0.0)
+    own.see({"drift": 2})
+    assert not own.asks(IDS_S - 1)
+    assert own.asks(IDS_S)
+    own.see({"drift": GONE})
+    assert not own.asks(1.0)
+    own.see({"drift": 2})
+    own.identify({}, 1.0)
+    assert own.asks(2.0), "there was no answer"
+    own.identify(known(1), 2.0)
+    assert not own.asks(3.0)
