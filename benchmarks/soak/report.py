@@ -14,8 +14,9 @@ from benchmarks.soak.watch import Sample
 from benchmarks.soak.world import HORIZON_DAYS
 
 PICTURE = Path(__file__).parents[2] / "docs" / "img" / "soak.svg"
-WARM_UP_DAYS = HORIZON_DAYS * 1.125 + 1.5
-"""Until the store of predictions is as full as it gets: the horizon, an eighth of it, and the first labels."""
+WARM_UP_DAYS = HORIZON_DAYS * 1.125 + 4
+"""Until the store of predictions is as full as it gets (the horizon, and an eighth of it), and as many versions as are
+told apart have been judged."""
 
 
 @dataclass(frozen=True, slots=True)

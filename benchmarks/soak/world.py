@@ -70,7 +70,7 @@ class Source:
     releases_days: int
 
 
-SOURCES = (Source("credit", 0.4, 0.5, 10), Source("fraud", 0.3, 0.3, 1), Source("customers", 0.2, 0.0, 1_000))
+SOURCES = (Source("credit", 0.4, 0.5, 2), Source("fraud", 0.3, 0.3, 1), Source("customers", 0.2, 0.0, 1_000))
 
 
 @dataclass

@@ -31,6 +31,7 @@ from driftbus.stream.outcomes.estimates import Estimates
 from driftbus.stream.outcomes.forecast import Forecasts
 from driftbus.stream.outcomes.ledger import Ledger
 from driftbus.stream.outcomes.moves import Moves
+from driftbus.stream.outcomes.openpanes import Names, OpenPanes
 from driftbus.stream.outcomes.reference import References
 from driftbus.stream.outcomes.verdicts import Verdicts, surely
 from driftbus.stream.outcomes.versions import Versions
@@ -99,6 +100,7 @@ class OutcomeCounts:
     duplicates: int = 0
     late: int = 0
     contradictions: int = 0
+    dropped: int = 0
 
 
 class OutcomeJudge:
@@ -124,7 +126,7 @@ class OutcomeJudge:
         self.chain = Chain(source)
         self.panes = Clock(PATH, -1)
         self.counts = OutcomeCounts()
-        self._panes: dict[int, dict[Key, Content]] = {}
+        self._panes = OpenPanes(self._shape, most, self._known)
         self._used: dict[int, list[int]] = {}
         profile = next((s.profile for s in plan.streams if s.stream == "predictions"), None)
         horizon = config.join.horizon
@@ -156,6 +158,11 @@ class OutcomeJudge:
         self.watchers: list[Watcher] = [self.versions]
         self.latest: dict[str, PerformanceReport] = {}
         self.scored = Scored(told, most)
+
+    @property
+    def waiting(self) -> int:
+        """Contents, one for each group, cohort and pane, that wait for their panes to be sealed."""
+        return self._panes.size
 
     @property
     def sealed(self) -> int:
@@ -192,7 +199,7 @@ class OutcomeJudge:
             elif entry.tick <= self.panes.sealed:
                 self._check_used(entry.tick, 0 if entry.group.segment else entry.rows)
             else:
-                add_entry(self._panes.setdefault(entry.tick, {}), entry, part.source.partition, self._shape)
+                self.counts.dropped += self._panes.add(entry, part.source.partition)
 
     def advance(self, prompt: int | None, *, silent: bool = False) -> Iterator[Told]:
         """Seal and judge what can be.
@@ -223,10 +230,7 @@ class OutcomeJudge:
             "chain": self.chain.state(),
             "sealed": self.panes.sealed,
             "counts": [getattr(self.counts, name) for name in OutcomeCounts.__slots__],
-            "panes": [
-                [tick, [[*key, content.state()] for key, content in sorted(pane.items(), key=_first)]]
-                for tick, pane in sorted(self._panes.items())
-            ],
+            "panes": self._panes.state(),
             "used": sorted([tick, *rows] for tick, rows in self._used.items()),
             "ledger": None if self.ledger is None else self.ledger.state(),
             "cohorts": self.cohorts.state(),
@@ -246,10 +250,7 @@ class OutcomeJudge:
         self.chain.restore(state["chain"])
         self.panes.sealed = state["sealed"]
         self.counts = OutcomeCounts(*state["counts"])
-        self._panes = {
-            tick: {(v, s, c): Content.restored(content, self._shape.size) for v, s, c, content in pane}
-            for tick, pane in state["panes"]
-        }
+        self._panes.restore(state["panes"])
         self._used = {tick: rows for tick, *rows in state["used"]}
         if self.ledger is not None:
             self.ledger.restore(state["ledger"])
@@ -277,7 +278,7 @@ class OutcomeJudge:
             if entry.group.monitor == self._plan.name and self.panes.sealed < entry.tick <= frontier:
                 add_entry(ahead.setdefault(entry.tick, {}), entry, partition, self._shape)
         for tick in sorted(t for t in {*self._panes, *ahead} if t <= frontier):
-            pane = self._panes.pop(tick, {})
+            pane = self._panes.pop(tick)
             settled = _rows(pane)
             for key, content in ahead.get(tick, {}).items():
                 add_content(pane, key, content)
@@ -318,6 +319,12 @@ class OutcomeJudge:
             self.ledger.forget(oldest)
         self.moves.forget(oldest * self._source.cohort_ms)
 
+    def _known(self) -> set[Names]:
+        """Versions and segments that are judged already, as many as can be."""
+        segments = {names for cohort in self.cohorts.open.values() for names in cohort.groups if names[1]}
+        most = self._plan.config.detection.max_groups
+        return {(version, "") for version in self.concepts.marks} | set(sorted(segments)[:most])
+
     def _check_used(self, tick: int, rows: int) -> None:
         """Content of a sealed pane must be what an overlay showed when it was sealed; more contradicts it."""
         used = self._used.setdefault(tick, [0, 0])
@@ -349,7 +356,3 @@ def measured(reports: Sequence[PerformanceReport]) -> list[Measured | Labels]:
 
 def _rows(pane: Mapping[Key, Content]) -> int:
     return sum(content.rows for (_, segment, _), content in pane.items() if not segment)
-
-
-def _first(item: tuple[Key, Content]) -> Key:
-    return item[0]

@@ -131,7 +131,7 @@ class JudgeAgent:
             self._seen[name, ""] = {"foreign": monitor.foreign}
             self._seen[name, "rules"] = {"overtaken": monitor.policy.overtaken}
             if monitor.outcomes is not None:
-                self._seen[name, monitor.outcomes.name] = {"contradictions": monitor.outcomes.counts.contradictions}
+                self._seen[name, monitor.outcomes.name] = _tally(monitor.outcomes.counts)
 
     async def handle(self, batch: Batch) -> None:
         """The next parts and commands of a partition."""
@@ -250,8 +250,9 @@ class JudgeAgent:
         self._metrics.pending.labels(name).set(monitor.policy.pending)
         outcomes = monitor.outcomes
         if outcomes is not None:
-            grown = self._grown((name, outcomes.name), {"contradictions": outcomes.counts.contradictions})
+            grown = self._grown((name, outcomes.name), _tally(outcomes.counts))
             self._metrics.contradictions.labels(name).inc(grown["contradictions"])
+            self._metrics.dropped.labels(name, outcomes.name).inc(grown["dropped"])
             episodes = outcomes.open_episodes()
             open_ += [episode.severity for episode in episodes]
             self._metrics.show_aspects(name, outcomes.name, [(e.aspect, e.severity) for e in episodes])
@@ -287,7 +288,7 @@ class JudgeAgent:
 
 def _tally(counts: Any) -> dict[str, int]:
     shown = ("panes", "late", "expired", "contradictions", "unfit", "beyond", "dropped")
-    return {name: getattr(counts, name) for name in shown}
+    return {name: getattr(counts, name) for name in shown if hasattr(counts, name)}
 
 
 def _decode(records: RecordBatch) -> tuple[list[tuple[int, Message]], list[tuple[int, str, str]]]:

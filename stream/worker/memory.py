@@ -5,10 +5,17 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import os
 import sys
 from typing import Any
 
 GIVE_BACK_S = 60.0
+
+ARENAS = 2
+"""Heaps of glibc's malloc that threads share. Each of 25 threads with one of its own keeps pages that hold little, and
+a worker grew by a third with every move of partitions; throughput is the same."""
+
+_M_ARENA_MAX = -8
 
 
 class Memory:
@@ -22,7 +29,7 @@ class Memory:
     def __init__(self) -> None:
         self.forgotten = False
         """State was let go since the last time."""
-        self._trim = _trim()
+        self._trim = _glibc("malloc_trim")
 
     async def give_back(self) -> None:
         """Free what only cycles hold, if state was let go; return what is free to the system."""
@@ -33,6 +40,13 @@ class Memory:
             await asyncio.to_thread(self._trim, 0)
 
 
-def _trim() -> Any:
-    """glibc's malloc_trim; None where there is another allocator."""
-    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+def share_arenas() -> None:
+    """Let threads share a few heaps, unless MALLOC_ARENA_MAX says how many; to be called before threads are made."""
+    choose = _glibc("mallopt")
+    if choose is not None and "MALLOC_ARENA_MAX" not in os.environ:
+        choose(_M_ARENA_MAX, ARENAS)
+
+
+def _glibc(name: str) -> Any:
+    """A function of glibc's malloc; None where there is another allocator."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

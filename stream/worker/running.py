@@ -19,6 +19,7 @@ from driftbus.schemas.config import Config
 from driftbus.schemas.configtypes import format_duration
 from driftbus.schemas.errors import ConfigError, Unavailable
 from driftbus.stream.worker.health import Health, HttpServer
+from driftbus.stream.worker.memory import share_arenas
 from driftbus.stream.worker.metrics import Metrics
 from driftbus.stream.worker.start import Prepared, prepare
 from driftbus.stream.worker.topicchecks import require_topics
@@ -63,6 +64,7 @@ async def run_worker(config: Config) -> int:
     Raises:
         ConfigError, Unavailable: it could not be prepared.
     """
+    share_arenas()
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -25,6 +25,7 @@ from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import BatchDecoder
 from driftbus.schemas.framing import SchemaKey, by_id, frame
 from driftbus.stream.driver import Driver
+from driftbus.stream.join.blobs import MemoryBlobs
 from driftbus.stream.judge import Decided
 from driftbus.stream.plan import Plans, build_plans
 from driftbus.stream.summarise import ShardPart
@@ -33,7 +34,9 @@ from harness.avro import varint
 START_MS = 1_760_000_000_000
 YEAR_MS = 31_556_952_000
 BATCH = 5_000
-TOPIC = "loans"
+TOPIC, LABELS = "loans", "outcomes"
+LABELLED = 2**31 - 1
+"""Id of the schema of labels."""
 
 FIELDS: list[dict[str, Any]] = [
     {"name": "ts", "type": "long"},
@@ -47,6 +50,8 @@ FIELDS: list[dict[str, Any]] = [
 
 def schema_of(number: int) -> dict[str, Any]:
     """The schema of an id: the first has the fields only, every other one ten more of its own."""
+    if number == LABELLED:
+        return {"type": "record", "name": "Outcome", "fields": [*FIELDS[:2], {"name": "outcome", "type": "string"}]}
     more = [{"name": f"x{number}_{i}", "type": ["null", "long"]} for i in range(10 if number else 0)]
     return {"type": "record", "name": "Loan", "fields": FIELDS + more}
 
@@ -87,6 +92,18 @@ class AnyId:
         return parse_schema(schema_of(key.low))
 
 
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What became of an id, and when that is said to have been."""
+
+    ts: int
+    id: str = "a"
+    outcome: str = "1"
+
+    def value(self) -> bytes:
+        return frame(by_id(LABELLED), varint(self.ts) + _text(self.id) + _text(self.outcome))
+
+
 def profile() -> Profile:
     rng = np.random.default_rng(7)
     columns: dict[str, NumericData | CategoryData] = {
@@ -97,11 +114,17 @@ def profile() -> Profile:
     return build_profile("credit", "predictions", columns)
 
 
-def plans(partitions: int = 1) -> Plans:
+def plans(partitions: int = 1, labelled: bool = False) -> Plans:
     stream = {"topic": TOPIC, "time": "ts", "id": "id", "version": "version"}
-    monitor = {"predictions": stream, "segments": ["country"], "pane": "10s"}
+    monitor: dict[str, Any] = {"predictions": stream, "segments": ["country"], "pane": "10s"}
+    profiles, topics = {("credit", "predictions"): profile()}, {TOPIC: partitions}
+    if labelled:
+        monitor["predictions"] = stream | {"prediction": "channel"}
+        monitor["labels"] = {"topic": LABELS, "time": "ts", "id": "id", "label": "outcome"}
+        said = {"outcome": CategoryData(np.array(["web", "app"] * 1_000, object), role="label")}
+        profiles["credit", "labels"], topics[LABELS] = build_profile("credit", "labels", said), partitions
     config = Config.model_validate({"kafka": {"bootstrap": "none:1"}, "monitors": {"credit": monitor}})
-    return build_plans(config, {("credit", "predictions"): profile()}, {TOPIC: partitions})
+    return build_plans(config, profiles, topics)
 
 
 @dataclass
@@ -113,6 +136,8 @@ class Found:
         counts: of the monitor's stream.
         reasons: why records were refused.
         grown_mb: how much more memory the process has held at most.
+        store_mb: what waits for labels, in the end.
+        contents: the most that waited for its panes to be sealed, of what labels said.
     """
 
     records: int = 0
@@ -124,16 +149,18 @@ class Found:
     counts: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     groups: int = 0
+    store_mb: float = 0.0
+    contents: int = 0
 
 
 class Flood:
     """A configuration under a flood."""
 
-    def __init__(self, partitions: int = 1) -> None:
-        self.plans = plans(partitions)
+    def __init__(self, partitions: int = 1, labelled: bool = False) -> None:
+        self.plans = plans(partitions, labelled)
         self.driver = Driver(self.plans)
         self.found = Found()
-        self._offsets = [0] * partitions
+        self._offsets: dict[tuple[str, int], int] = {}
         decide = self.driver._judge
 
         def measured(parts: list[ShardPart]) -> list[Decided]:
@@ -146,29 +173,33 @@ class Flood:
 
         self.driver._judge = measured  # type: ignore[method-assign]
 
-    def send(self, rows: Iterator[Row]) -> None:
+    def send(self, rows: Iterator[Row | Label]) -> None:
         """Feed rows batch by batch, each partition in order."""
-        decoder = BatchDecoder(self.plans.topics[TOPIC].projection, AnyId())
-        waiting: dict[int, list[Row]] = {}
+        decoders = {name: BatchDecoder(topic.projection, AnyId()) for name, topic in self.plans.topics.items()}
+        waiting: dict[tuple[str, int], list[Row | Label]] = {}
         for row in rows:
-            mine = waiting.setdefault(row.partition, [])
+            place = (LABELS, 0) if isinstance(row, Label) else (TOPIC, row.partition)
+            mine = waiting.setdefault(place, [])
             mine.append(row)
             if len(mine) == BATCH:
-                self._feed(decoder, row.partition, waiting.pop(row.partition))
-        for partition, left in sorted(waiting.items()):
-            self._feed(decoder, partition, left)
+                self._feed(decoders[place[0]], place, waiting.pop(place))
+        for place, left in sorted(waiting.items(), key=lambda item: (item[0][0] == LABELS, item[0])):
+            self._feed(decoders[place[0]], place, left)
 
-    def _feed(self, decoder: BatchDecoder, partition: int, rows: list[Row]) -> None:
+    def _feed(self, decoder: BatchDecoder, place: tuple[str, int], rows: list[Row | Label]) -> None:
         decoded = decoder.decode([row.value() for row in rows])
-        first = self._offsets[partition]
-        self._offsets[partition] += len(rows)
-        times = np.array([row.ts if row.kafka_ms == -2 else row.kafka_ms for row in rows], np.int64)
-        offsets = np.arange(first, first + len(rows))
-        step = self.driver.feed(TOPIC, partition, decoded.block, offsets, times, decoded.good)
+        first = self._offsets.get(place, 0)
+        self._offsets[place] = first + len(rows)
+        kafka = [row.ts if isinstance(row, Label) or row.kafka_ms == -2 else row.kafka_ms for row in rows]
+        times, offsets = np.array(kafka, np.int64), np.arange(first, first + len(rows))
+        step = self.driver.feed(*place, decoded.block, offsets, times, decoded.good)
         self.found.records += len(rows)
         for _, reason, _ in [*decoded.bad, *step.rejected]:
             self.found.reasons[reason] = self.found.reasons.get(reason, 0) + 1
         self._look(step.decided)
+        for judge in self.driver.judges.values():
+            outcomes = judge.monitors["credit"].outcomes
+            self.found.contents = max(self.found.contents, outcomes.waiting if outcomes else 0)
 
     def _look(self, decided: list[Decided]) -> None:
         for event in decided:
@@ -180,7 +211,11 @@ class Flood:
         self._look(self.driver.finish())
         self._snapshot()
         (judge,) = self.driver.judges.values()
-        (stream,) = judge.monitors["credit"].streams
+        stream = judge.monitors["credit"].streams[-1]  # predictions, in order of names
+        for join in self.driver.joins.values():
+            join.persist(join.commit_offset)
+            kept = cast(MemoryBlobs, join.store._blobs)
+            self.found.store_mb += sum(len(kept.get(key) or b"") for key in kept.keys(b"")) / 1e6
         self.found.counts = {name: getattr(stream.counts, name) for name in type(stream.counts).__slots__}
         self.found.groups = len(stream.groups)
         return self.found
@@ -190,9 +225,9 @@ class Flood:
         self.found.largest["snapshot"] = max(self.found.largest["snapshot"], len(judge.snapshot("credit")))
 
 
-def _flood(rows: Callable[[int], Iterator[Row]], partitions: int = 1) -> Callable[[int], Found]:
+def _flood(rows: Callable[[int], Iterator[Any]], partitions: int = 1, labelled: bool = False) -> Callable[[int], Found]:
     def run(records: int) -> Found:
-        flood = Flood(partitions)
+        flood = Flood(partitions, labelled)
         flood.send(rows(records))
         return flood.end()
 
@@ -248,6 +283,44 @@ def _centuries(n: int) -> Iterator[Row]:
         yield Row(times[i % 9], kafka_ms=(-1, 0, START_MS, 2**62, 8_640_000_000_000_000)[i // 9 % 5])
 
 
+def _labelled(n: int, labels: Callable[[int], Iterator[Label]], version: str = "1") -> Iterator[Row | Label]:
+    """So many predictions, and for each of them what labels are said."""
+    for i in range(n):
+        yield Row(_at(i), f"a{i}", version.format(i))
+        yield from labels(i)
+
+
+def _classes(n: int) -> Iterator[Row | Label]:
+    return _labelled(n // 2, lambda i: iter([Label(_at(i), f"a{i}", f"class {i}")]))
+
+
+def _labelled_versions(n: int) -> Iterator[Row | Label]:
+    return _labelled(n // 2, lambda i: iter([Label(_at(i), f"a{i}", ("web", "app")[i % 2])]), "v{}")
+
+
+def _long_labels(n: int) -> Iterator[Row | Label]:
+    long = "x" * 250_000
+    for i in range(n // 2):
+        yield Row(_at(i), f"{i}{long}", f"{i}{long}")
+        yield Label(_at(i), f"{i}{long}", f"{i}{long}")
+
+
+def _orphans(n: int) -> Iterator[Row | Label]:
+    yield Row(_at(0))
+    for i in range(n - 2):
+        yield Label(_at(i), f"of nothing {i}", "web")
+    yield Row(_at(n))
+
+
+def _changed_minds(n: int) -> Iterator[Row | Label]:
+    return _labelled(n // 100, lambda i: (Label(_at(i), f"a{i}", f"{k}") for k in range(99)))
+
+
+def _labels_of_centuries(n: int) -> Iterator[Row | Label]:
+    times = (-(2**63), -1, 0, 1, START_MS, START_MS + 50 * YEAR_MS, 8_640_000_000_000_000, 2**62, 2**63 - 1)
+    return _labelled(n // 2, lambda i: iter([Label(times[i % 9], f"a{i}", "web")]))
+
+
 CASES: dict[str, Callable[[int], Found]] = {
     "segments": _flood(_segments),
     "versions": _flood(_versions),
@@ -258,6 +331,12 @@ CASES: dict[str, Callable[[int], Found]] = {
     "one_id": _flood(_one_id),
     "panes": _flood(_panes, 2),
     "centuries": _flood(_centuries),
+    "label_classes": _flood(_classes, labelled=True),
+    "label_versions": _flood(_labelled_versions, labelled=True),
+    "label_names": _flood(_long_labels, labelled=True),
+    "label_orphans": _flood(_orphans, labelled=True),
+    "label_changes": _flood(_changed_minds, labelled=True),
+    "label_centuries": _flood(_labels_of_centuries, labelled=True),
 }
 
 

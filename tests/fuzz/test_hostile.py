@@ -15,7 +15,8 @@ from .hostile import CASES, START_MS, YEAR_MS, Flood, Found, Row
 
 RECORDS = {
     "segments": 3_000, "versions": 2_000, "both": 1_500, "categories": 10_000, "long_names": 30, "schemas": 300,
-    "one_id": 10_000, "panes": 30, "centuries": 1_000,
+    "one_id": 10_000, "panes": 30, "centuries": 1_000, "label_classes": 6_000, "label_versions": 6_000,
+    "label_names": 60, "label_orphans": 6_000, "label_changes": 6_000, "label_centuries": 2_000,
 }  # fmt: skip
 
 
@@ -26,13 +27,16 @@ def test_parts_snapshots_and_events_are_bounded(case: str) -> None:
     assert found.largest["snapshot"] < 2 << 20
     assert found.largest["event"] < 100_000
     assert found.groups <= 2 * 64 + 1
+    assert set(found.reasons) <= {"bad_event_time"}
+    if case.startswith("label"):
+        assert found.contents <= 4 * (2 * 64 + 1)
+        return
     counted = found.counts["rows"] + found.counts["late"] + found.counts["expired"] + found.counts["dropped"]
     assert counted + sum(found.reasons.values()) == found.records
     if case in ("segments", "versions", "both"):
         assert found.counts["beyond"] >= found.records - 2 * 64
     else:
         assert found.counts["beyond"] <= 2 * found.records
-    assert set(found.reasons) <= {"bad_event_time"}
 
 
 def sent(rows: list[Row]) -> list[tuple[str, bytes]]:
