@@ -1,14 +1,7 @@
 from __future__ import annotations
 
-import random
-
-import pytest
-
 from driftbus.detectors.outcomes import OutcomeShape
 from driftbus.schemas.events import Entry, Group
-from driftbus.stream.crowding import OTHER
-from driftbus.stream.outcomes import openpanes
-from driftbus.stream.outcomes.openpanes import OpenPanes
 
 SHAPE = OutcomeShape(kind="multiclass", classes=("a", "b"))
 MOST = 4
