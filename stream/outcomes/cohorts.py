@@ -15,6 +15,7 @@ from typing import Any
 
 from driftbus.detectors.outcomes import OutcomeShape, pairs_now
 from driftbus.schemas.outcomeconfig import PerformanceConfig
+from driftbus.stream.crowding import OTHER
 from driftbus.stream.outcomes.content import Content, Int, Key, add_content, labelled
 from driftbus.stream.outcomes.ledger import Ledger, Rows
 
@@ -116,7 +117,7 @@ class Cohorts:
         """A sealed pane of label time."""
         queued = self._queue.setdefault(tick // self._step, {})
         for key, content in pane.items():
-            if key[2] >= 0:
+            if key[2] >= 0 and key[0] != OTHER:  # nobody counts the predictions of those together
                 add_content(queued, key, content)
 
     def advance(self, frontier: int, sealed: int | None, *, silent: bool = False) -> Iterator[Judged]:

@@ -12,11 +12,9 @@ from driftbus.detectors.concept_settings import ConceptSettings
 from driftbus.detectors.episodes import OpenEpisode
 from driftbus.detectors.outcomes import OutcomeShape, pairs_first
 from driftbus.detectors.verdict import Transition
+from driftbus.stream.crowding import OTHER
 from driftbus.stream.groups import OffsetMarks
 from driftbus.stream.outcomes.content import Content, Int, Key, widen
-
-OTHER = "__other__"
-"""Version of the detector that looks at the versions beyond the bound."""
 
 
 class Concepts:

@@ -284,6 +284,7 @@ class OutcomeJudge:
                 add_content(pane, key, content)
             if self.chain.forced:
                 self._used[tick] = [_rows(pane), settled]
+            self._panes.narrow(pane)
             yield tick, pane
         self.panes.sealed = frontier
         horizon = self.chain.expired_before()

@@ -45,7 +45,7 @@ class OpenPanes:
         names.add((entry.group.version, entry.group.segment))
         if len(names) > self._most_groups:
             thin(pane, self._known(), self._most)
-            self._names[entry.tick] = {(version, segment) for version, segment, _ in pane}
+            self._names[entry.tick] = _names(pane)
         self.size += len(pane) - before
         dropped = 0
         while self.size > self._most_open and len(self._panes) > 1:
@@ -62,6 +62,12 @@ class OpenPanes:
         self.size -= len(pane)
         return pane
 
+    def narrow(self, pane: dict[Key, Content]) -> None:
+        """Leave in a pane that is sealed what may be judged: the same, in whatever order it came."""
+        names = _names(pane)
+        if len(names) > self._most_groups or (OTHER, "") in names:
+            thin(pane, self._known(), self._most)
+
     def state(self) -> list[Any]:
         return [
             [tick, [[*key, pane[key].state()] for key in sorted(pane)]] for tick, pane in sorted(self._panes.items())
@@ -72,7 +78,7 @@ class OpenPanes:
             tick: {(v, s, c): Content.restored(content, self._shape.size) for v, s, c, content in pane}
             for tick, pane in state
         }
-        self._names = {tick: {(v, s) for v, s, _ in pane} for tick, pane in self._panes.items()}
+        self._names = {tick: _names(pane) for tick, pane in self._panes.items()}
         self.size = sum(map(len, self._panes.values()))
 
 
@@ -88,3 +94,7 @@ def thin(pane: dict[Key, Content], known: Container[Names], most: int) -> None:
             content = pane.pop((version, segment, cohort))
             if not of_segments:
                 add_content(pane, (OTHER, "", cohort), content)
+
+
+def _names(pane: dict[Key, Content]) -> set[Names]:
+    return {(version, segment) for version, segment, _ in pane}
