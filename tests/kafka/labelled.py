@@ -21,7 +21,7 @@ from confluent_kafka import Message
 from driftbus.detectors.reference import CategoryData, NumericData, build_profile
 from driftbus.schemas.avscfiles import AvscFiles
 from driftbus.schemas.codec import decode_message, encode_part
-from driftbus.schemas.config import Config
+from driftbus.schemas.config import Config, KafkaConfig
 from driftbus.schemas.decode.batch import BatchDecoder
 from driftbus.schemas.events import SummaryPart
 from driftbus.schemas.partitioning import Partitioner, partitions_of_keys
@@ -114,7 +114,8 @@ class Labelled:
     def __post_init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="driftbus-labelled-"))
         self.predicted = self.kafka.create_topic("predictions", PARTITIONS)
-        self.labelled = self.kafka.create_topic("labels", self.label_partitions)
+        made = self.labels.get("topic")  # a copy, which `create_topics` makes
+        self.labelled = made or self.kafka.create_topic("labels", self.label_partitions)
         (self.home / "scored.avsc").write_text(json.dumps(PREDICTION))
         (self.home / "outcome.avsc").write_text(json.dumps(LABEL))
         rng = np.random.default_rng(1)
@@ -132,7 +133,7 @@ class Labelled:
         wait_for(lambda: self.predicted in admin.list_topics(timeout=10).topics, 15, "the new topics to be seen")
         create_topics(admin, self.config)
         for profile in self.profiles:
-            publish_profile(self.config.kafka, self.config.topics.profiles, profile)
+            publish_profile(KafkaConfig(bootstrap=self.kafka.bootstrap), self.config.topics.profiles, profile)
         self.workers: list[Child] = []
 
     def document(self) -> dict[str, Any]:

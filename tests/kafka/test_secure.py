@@ -18,6 +18,7 @@ from harness.process import wait_for
 from harness.secure import PASSWORD, SecureBroker
 
 from .access import CLIENT, SECRET
+from .labelled import START_MS, Labelled, label, prediction, spread
 from .scenario import Scenario, rows
 
 pytestmark = pytest.mark.kafka
@@ -67,6 +68,42 @@ def test_tls_scram_and_acls(secure_kafka: SecureBroker, monkeypatch: pytest.Monk
         assert "another-one" not in said
     finally:
         scenario.close()
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["joined", "copied and joined"])
+def test_labels_with_no_more_rights_than_are_printed(
+    secure_kafka: SecureBroker, monkeypatch: pytest.MonkeyPatch, copied: bool
+) -> None:
+    monkeypatch.setenv("DRIFTBUS_KAFKA_PASSWORD", PASSWORD)
+    raw = secure_kafka.create_topic("raw", 3)
+    labels = {"repartition": raw, "topic": f"{raw}.by-id", "partitioner": "crc32"} if copied else {}
+    s = Labelled(secure_kafka, labels=labels, overrides={"kafka": {**secure_kafka.section, "session_timeout": "6s"}})
+    try:
+        said = [label(i, START_MS + i, str(i % 2)) for i in range(2_000)]
+        secure_kafka.produce(s.predicted, spread([prediction(i, START_MS + i) for i in range(2_000)]))
+        given = [one | {"key": None, "partition": i % 3} for i, one in enumerate(said)] if copied else spread(said)
+        secure_kafka.produce(raw if copied else s.labelled, given)
+        needed = [right.what for right in run_rights(s.config) if not right.optional]
+        secure_kafka.allow(needed)
+        worker = s.start()
+        s.wait_ready(worker)
+        wait_for(lambda: sum(secure_kafka.end_offsets(s.labelled)) >= len(said), 60, "all labels, where they belong")
+        ends = [
+            one(2_000 + i, START_MS + at) for one in (prediction, _end) for at in (60_000, 90_000) for i in range(40)
+        ]
+        secure_kafka.produce(s.predicted, spread(ends[:80]))
+        if copied:
+            secure_kafka.produce(raw, [one | {"partition": i % 3} for i, one in enumerate(ends[80:])])
+        else:
+            secure_kafka.produce(s.labelled, spread(ends[80:]))
+        wait_for(lambda: sum(secure_kafka.end_offsets(s.labelled)) >= len(said) + 80, 60, "the last labels")
+        wanted = s.expected()
+        assert wanted
+        wait_for(lambda: wanted.keys() <= s.published().keys(), 90, f"what labels say\n{s.said()}")
+        assert s.published() == wanted
+        assert worker.stop() == 0, worker.tail()
+    finally:
+        s.close()
 
 
 @pytest.mark.node
