@@ -88,14 +88,10 @@ def test_labels_with_no_more_rights_than_are_printed(
         worker = s.start()
         s.wait_ready(worker)
         wait_for(lambda: sum(secure_kafka.end_offsets(s.labelled)) >= len(said), 60, "all labels, where they belong")
-        ends = [
-            one(2_000 + i, START_MS + at) for one in (prediction, _end) for at in (60_000, 90_000) for i in range(40)
-        ]
-        secure_kafka.produce(s.predicted, spread(ends[:80]))
-        if copied:
-            secure_kafka.produce(raw, [one | {"partition": i % 3} for i, one in enumerate(ends[80:])])
-        else:
-            secure_kafka.produce(s.labelled, spread(ends[80:]))
+        ends = [(2_000 + i, START_MS + ahead) for ahead in (60_000, 90_000) for i in range(40)]
+        secure_kafka.produce(s.predicted, spread([prediction(*end) for end in ends]))
+        last = [label(*end, "1") for end in ends]
+        secure_kafka.produce(raw if copied else s.labelled, last if copied else spread(last))
         wait_for(lambda: sum(secure_kafka.end_offsets(s.labelled)) >= len(said) + 80, 60, "the last labels")
         wanted = s.expected()
         assert wanted
