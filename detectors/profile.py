@@ -246,11 +246,12 @@ class Profile:
                 importance={str(name): float(weight) for name, weight in (data.get("importance") or {}).items()},
                 model={str(name): str(text) for name, text in (data.get("model") or {}).items()},
             )
+            identity = profile.profile_id  # which only finite numbers have
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"not a profile: {type(error).__name__} {error}", fix=_REMAKE) from error
         stated = data.get("profile_id")
-        if stated and stated != profile.profile_id:
-            raise ConfigError(f"the profile's content is {profile.profile_id}, but it says {stated}", fix=_REMAKE)
+        if stated and stated != identity:
+            raise ConfigError(f"the profile's content is {identity}, but it says {stated}", fix=_REMAKE)
         return profile
 
 

@@ -77,6 +77,7 @@ class Table:
         try:
             parquet = self.path.suffix.lower() in _PARQUET
             for batch in _parquet(self.path, wanted) if parquet else _arrow(self.path):
+                batch.validate(full=True)  # offsets and UTF-8 of a file are as its writer left them
                 yield _flat(batch).select(wanted)
         except (pa.ArrowException, OSError) as e:
             raise _unreadable(self.path, e) from e

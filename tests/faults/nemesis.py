@@ -107,7 +107,7 @@ def schedule(
     if (not only or STORM in only) and (rng.random() < 0.1 or only == [STORM]):
         strikes += _storm(rng)
         names.append(STORM)
-    for kind in rng.choices(able, [k.weight for k in able], k=rng.choice([1, 1, 2, 3, 4]) if able else 0):
+    for kind in rng.choices(able, [k.weight for k in able], k=rng.choice([1, 1, 2, 3, 4])) if able else ():
         strikes.append(Strike(rng.uniform(0, lasts), rng.uniform(*kind.lasts), kind.make(rng)))
         names.append(kind.name)
     told = tuple(sorted(set(names)))
