@@ -18,6 +18,9 @@ BATCH_ROWS = 16_384
 
 _PARQUET, _ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc", ".arrows")
 
+_BROKEN = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What a file leads to that is not what its name says; names of its columns may be no text."""
+
 
 @dataclass(slots=True)
 class Table:
@@ -79,7 +82,7 @@ class Table:
             for batch in _parquet(self.path, wanted) if parquet else _arrow(self.path):
                 batch.validate(full=True)  # offsets and UTF-8 of a file are as its writer left them
                 yield _flat(batch).select(wanted)
-        except (pa.ArrowException, OSError) as e:
+        except _BROKEN as e:
             raise _unreadable(self.path, e) from e
 
 
@@ -101,9 +104,9 @@ def open_table(path: Path) -> Table:
         else:
             with _open_arrow(path) as reader:
                 schema = reader.schema
-    except (pa.ArrowException, OSError) as e:
+        return Table(path, tuple(_flat(_empty(schema)).schema.names))
+    except _BROKEN as e:
         raise _unreadable(path, e) from e
-    return Table(path, tuple(_flat(_empty(schema)).schema.names))
 
 
 def _empty(schema: Any) -> Any:
