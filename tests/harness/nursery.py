@@ -51,6 +51,7 @@ class Nursery:
 
     def start(self, arguments: Sequence[str | Path], log: Path) -> Fork:
         """`driftbus ARGUMENTS` in a fork, its output appended to a file."""
+        log.touch()  # whoever reads it need not wait until it is opened
         return Fork(self, int(self.ask({"run": [str(a) for a in arguments], "log": str(log)})), log)
 
     def ask(self, question: dict[str, Any]) -> Any:

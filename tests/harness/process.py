@@ -75,6 +75,20 @@ class Process(ABC):
         """The last lines of its output."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
+    def wait_until(self, ready: Callable[[], bool], timeout_s: float, what: str) -> None:
+        """Return once `ready` holds.
+
+        Raises:
+            RuntimeError: it ended first, or it took longer than timeout_s seconds; with the end of its output.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not ready():
+            if self.returncode is not None:
+                raise RuntimeError(f"{what} ended with {self.returncode} while starting:\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{what} was not ready after {timeout_s:g} s:\n{self.tail()}")
+            time.sleep(0.05)
+
 
 class Child(Process):
     """A program started in a session of its own, with its output in a file.
@@ -117,20 +131,6 @@ class Child(Process):
     def wait(self, timeout_s: float) -> int:
         """Exit code once it has ended; raises subprocess.TimeoutExpired."""
         return self._process.wait(timeout_s)
-
-    def wait_until(self, ready: Callable[[], bool], timeout_s: float, what: str) -> None:
-        """Return once `ready` holds.
-
-        Raises:
-            RuntimeError: it ended first, or it took longer than timeout_s seconds; with the end of its output.
-        """
-        deadline = time.monotonic() + timeout_s
-        while not ready():
-            if self.returncode is not None:
-                raise RuntimeError(f"{what} ended with {self.returncode} while starting:\n{self.tail()}")
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{what} was not ready after {timeout_s:g} s:\n{self.tail()}")
-            time.sleep(0.05)
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float, what: str, every_s: float = 0.05) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import tempfile
 import time
 import urllib.error
@@ -33,7 +32,10 @@ from driftbus.stream.summarise import ShardPart
 from driftbus.stream.worker.profiles import publish_profile
 from driftbus.stream.worker.topics import create_topics
 from harness.broker import Broker
-from harness.process import Child, free_ports, wait_for
+from harness.nursery import Nursery
+from harness.process import Process, wait_for
+
+from .workers import start_worker
 
 MONITOR = "credit"
 PARTITIONS = 4
@@ -103,6 +105,7 @@ class Labelled:
         monitor: changes to the monitor.
         labels: changes to its labels.
         label_partitions: of the label topic.
+        nursery: forks workers, which saves seconds each; None: every worker is a program started anew.
     """
 
     kafka: Broker
@@ -110,6 +113,7 @@ class Labelled:
     monitor: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, Any] = field(default_factory=dict)
     label_partitions: int = PARTITIONS
+    nursery: Nursery | None = None
 
     def __post_init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="driftbus-labelled-"))
@@ -134,7 +138,8 @@ class Labelled:
         create_topics(admin, self.config)
         for profile in self.profiles:
             publish_profile(KafkaConfig(bootstrap=self.kafka.bootstrap), self.config.topics.profiles, profile)
-        self.workers: list[Child] = []
+        self.workers: list[Process] = []
+        self._ports: dict[int, int] = {}
 
     def document(self) -> dict[str, Any]:
         """driftbus.yaml."""
@@ -180,30 +185,26 @@ class Labelled:
             document[section] = {**document.get(section, {}), **values}
         return document
 
-    def start(self, **run: Any) -> Child:
+    def start(self, **run: Any) -> Process:
         """One more worker; it is not waited for."""
-        (port,) = free_ports(1)
         document = self.document()
-        document["run"] = {**document["run"], "metrics_port": port, **run}
-        path = self.home / f"driftbus-{len(self.workers)}.yaml"
-        path.write_text(json.dumps(document))  # JSON is YAML
-        log = self.home / f"worker-{len(self.workers)}.log"
-        worker = Child([sys.executable, "-m", "driftbus", "run", "-c", path], log)
-        self.workers.append(worker)
-        return worker
+        document["run"] = {**document["run"], **run}
+        worker = start_worker(self.home, document, len(self.workers), self.nursery)
+        self._ports[worker.child.pid] = worker.port
+        self.workers.append(worker.child)
+        return worker.child
 
-    def get(self, worker: Child, path: str) -> tuple[int, str]:
+    def get(self, worker: Process, path: str) -> tuple[int, str]:
         """Status and body of a worker's own HTTP endpoint; 0 while it doesn't answer."""
-        document = json.loads((self.home / f"driftbus-{self.workers.index(worker)}.yaml").read_text())
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{document['run']['metrics_port']}{path}", timeout=5) as it:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._ports[worker.pid]}{path}", timeout=5) as it:
                 return it.status, it.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
         except OSError:
             return 0, ""
 
-    def wait_ready(self, worker: Child, timeout_s: float = 90.0) -> None:
+    def wait_ready(self, worker: Process, timeout_s: float = 90.0) -> None:
         worker.wait_until(lambda: self.get(worker, "/readyz")[0] == 200, timeout_s, "driftbus run")
 
     def plans(self) -> Plans:

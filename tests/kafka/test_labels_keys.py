@@ -10,6 +10,7 @@ from confluent_kafka import Message
 
 from driftbus.schemas.partitioning import partitions_of_keys
 from harness.broker import Broker
+from harness.nursery import Nursery
 from harness.process import wait_for
 
 from .labelled import PARTITIONS, START_MS, Labelled, label, prediction, spread
@@ -19,11 +20,11 @@ PREDICTIONS = spread([prediction(i, START_MS + i) for i in range(1_000, 1_200)])
 
 
 @pytest.fixture
-def deploy(kafka: Broker) -> Iterator[Callable[..., Labelled]]:
+def deploy(kafka: Broker, nursery: Nursery) -> Iterator[Callable[..., Labelled]]:
     made: list[Labelled] = []
 
     def make(**kw: object) -> Labelled:
-        made.append(Labelled(kafka, **kw))  # type: ignore[arg-type]
+        made.append(Labelled(kafka, nursery=nursery, **kw))  # type: ignore[arg-type]
         return made[-1]
 
     yield make

@@ -23,6 +23,7 @@ from driftbus.stream.judge import Decided
 from driftbus.stream.replay.topicreplay import prepare
 from driftbus.stream.summarise import ShardPart
 from harness.broker import Broker
+from harness.nursery import Nursery
 from harness.process import wait_for
 
 from .labelled import MONITOR, START_MS, Labelled, Record, label, prediction, spread
@@ -35,11 +36,11 @@ STEP_MS = 100
 
 
 @pytest.fixture
-def deploy(kafka: Broker) -> Iterator[Make]:
+def deploy(kafka: Broker, nursery: Nursery) -> Iterator[Make]:
     made: list[Labelled] = []
 
     def make(**kw: Any) -> Labelled:
-        made.append(Labelled(kafka, **{"monitor": JOIN, **kw}))
+        made.append(Labelled(kafka, nursery=nursery, **{"monitor": JOIN, **kw}))
         return made[-1]
 
     yield make

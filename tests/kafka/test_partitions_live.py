@@ -14,6 +14,7 @@ from driftbus.schemas.codec import decode_message
 from driftbus.schemas.events import Registration
 from driftbus.stream.cli.main import run
 from harness.broker import Broker
+from harness.nursery import Nursery
 from harness.process import wait_for
 
 from .twins import Twin, events_of
@@ -26,11 +27,11 @@ ROWS, FROM, FEW = 4_000, 1_500, 400
 
 
 @pytest.fixture
-def twin(kafka: Broker, tmp_path: Path) -> Iterator[Make]:
+def twin(kafka: Broker, tmp_path: Path, nursery: Nursery) -> Iterator[Make]:
     made: list[Twin] = []
 
     def make(*args: Any, **kw: Any) -> Twin:
-        made.append(Twin(kafka, tmp_path, *args, **kw))
+        made.append(Twin(kafka, tmp_path, *args, nursery=nursery, **kw))
         return made[-1]
 
     yield make

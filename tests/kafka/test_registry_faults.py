@@ -16,6 +16,7 @@ from driftbus.schemas.registry import Registry as Schemas
 from driftbus.stream.worker.deadletter import read_dead_letter
 from driftbus.stream.worker.publish import register_outputs
 from harness.broker import Broker
+from harness.nursery import Nursery
 from harness.process import wait_for
 from harness.registry import Registry
 from harness.registryproxy import (
@@ -55,12 +56,16 @@ def proxy(registry: Registry) -> Iterator[RegistryProxy]:
 
 
 @pytest.fixture
-def deploy(kafka: Broker, proxy: RegistryProxy, tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
+def deploy(
+    kafka: Broker, proxy: RegistryProxy, tmp_path: Path, nursery: Nursery
+) -> Iterator[Callable[..., Deployment]]:
     made: list[Deployment] = []
 
     def make(**overrides: Any) -> Deployment:
         section = {"url": proxy.url, "timeout": "1s"}
-        made.append(Deployment.make(kafka, tmp_path, schema_files=False, registry=section, **overrides))
+        made.append(
+            Deployment.make(kafka, tmp_path, schema_files=False, registry=section, nursery=nursery, **overrides)
+        )
         return made[-1]
 
     yield make

@@ -12,6 +12,7 @@ import pytest
 
 from driftbus.stream.cli.main import run
 from harness.broker import Broker
+from harness.nursery import Nursery
 
 from .twins import Twin, events_of, without_ranges
 
@@ -22,13 +23,13 @@ ROWS = 6_000
 
 
 @pytest.fixture
-def twin(kafka: Broker, tmp_path: Path) -> Iterator[Make]:
+def twin(kafka: Broker, tmp_path: Path, nursery: Nursery) -> Iterator[Make]:
     made: list[Twin] = []
 
     def make(*args: Any, **kw: Any) -> Twin:
         folder = tmp_path / str(len(made))
         folder.mkdir()
-        made.append(Twin(kafka, folder, *args, **kw))
+        made.append(Twin(kafka, folder, *args, nursery=nursery, **kw))
         return made[-1]
 
     yield make

@@ -12,6 +12,7 @@ from kafka.deployments import START_MS, STEP_MS, Deployment, oracle, records, st
 
 from driftbus.schemas.events import DriftEvent, RetrainTrigger
 from harness.broker import Broker
+from harness.nursery import Nursery
 from harness.process import wait_for
 
 pytestmark = pytest.mark.kafka
@@ -22,11 +23,11 @@ SELDOM = {"snapshot_every": "1h", "preview_every": "2s", "seal_after": "0s", "me
 
 
 @pytest.fixture
-def deploy(tmp_path: Path) -> Iterator[Make]:
+def deploy(tmp_path: Path, nursery: Nursery) -> Iterator[Make]:
     made: list[Deployment] = []
 
     def make(broker: Broker, **overrides: Any) -> Deployment:
-        made.append(Deployment.make(broker, tmp_path, **overrides))
+        made.append(Deployment.make(broker, tmp_path, nursery=nursery, **overrides))
         return made[-1]
 
     yield make

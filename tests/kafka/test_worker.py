@@ -15,6 +15,7 @@ from kafka.deployments import PARTITIONS, SCHEMA, Deployment, oracle, records, s
 from driftbus.schemas.framing import by_id, frame
 from driftbus.stream.worker.deadletter import read_dead_letter
 from harness.broker import Broker
+from harness.nursery import Nursery
 from harness.process import wait_for
 from harness.registry import Registry
 
@@ -23,11 +24,11 @@ Make = Callable[..., Deployment]
 
 
 @pytest.fixture
-def deploy(tmp_path: Path) -> Iterator[Make]:
+def deploy(tmp_path: Path, nursery: Nursery) -> Iterator[Make]:
     made: list[Deployment] = []
 
     def make(broker: Broker, **overrides: Any) -> Deployment:
-        made.append(Deployment.make(broker, tmp_path, **overrides))
+        made.append(Deployment.make(broker, tmp_path, nursery=nursery, **overrides))
         return made[-1]
 
     yield make

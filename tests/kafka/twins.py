@@ -27,6 +27,7 @@ from driftbus.stream.worker.profiles import publish_profile
 from driftbus.stream.worker.publish import topics_of
 from driftbus.stream.worker.topics import create_topics
 from harness.broker import Broker
+from harness.nursery import Nursery
 from harness.process import wait_for
 
 from .workers import ROLES, Worker, start_worker
@@ -103,6 +104,7 @@ class Twin:
         streams: stream → its records.
         changes: to the configuration, section by section.
         monitor: changes to the monitor.
+        nursery: forks workers, which saves seconds each; None: every worker is a program started anew.
     """
 
     kafka: Broker
@@ -111,6 +113,7 @@ class Twin:
     streams: Mapping[str, Sequence[Record]]
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     monitor: Mapping[str, Any] = field(default_factory=dict)
+    nursery: Nursery | None = None
 
     def __post_init__(self) -> None:
         self.topics = {stream: self.kafka.create_topic(stream, self.partitions) for stream in self.streams}
@@ -207,7 +210,7 @@ class Twin:
 
     def start(self, app: str) -> Worker:
         """One more worker of a deployment; it is not waited for."""
-        worker = start_worker(self.folder, self.document(app), len(self.workers))
+        worker = start_worker(self.folder, self.document(app), len(self.workers), self.nursery)
         self.workers.append(worker)
         return worker
 
