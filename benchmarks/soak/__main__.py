@@ -1,8 +1,9 @@
 """python -m benchmarks.soak [--days 30] [--minutes 60] [--write]: a month of event time in an hour, on a real Kafka.
 
-A worker is watched from beginning to end; another one comes and goes beside it, stopped and killed in turns. At the
-end what was published is compared with what `driftbus replay` gives. Samples are kept as lines of JSON; `--from FILE`
-reports on those of an earlier run.
+A worker is watched from beginning to end; another one comes beside it for a quarter of the time, and is stopped or
+killed in turns. Slopes are of the moments at which the watched one judges everything. At the end what was published is
+compared with what `driftbus replay` gives. Samples are kept as lines of JSON; `--from FILE` reports on those of an
+earlier run.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def soak(days: float, minutes: float, *, every_s: float, restarts: int, scale: f
         watched, port = stage.start("watched")
         watched.wait_until(lambda: _ready(port), _READY_S, "driftbus run")
         beside: Child | None = None
+        codes: list[int] = []
         begun, sampled, started = time.monotonic(), 0.0, 0
         stretches = int(days * DAY_MS) // _STRETCH_MS
         for number in range(stretches):
@@ -55,11 +57,15 @@ def soak(days: float, minutes: float, *, every_s: float, restarts: int, scale: f
             stage.produce(world.stretch(start_ms + at_ms, _STRETCH_MS))
             while True:
                 passed = time.monotonic() - begun
-                if started < restarts and number >= stretches * (started + 0.5) / restarts:
-                    if beside is not None:
-                        beside.kill() if started % 2 else beside.stop()
+                if beside is None and started < restarts and number >= stretches * (started + 0.5) / restarts:
                     beside, _ = stage.start("beside")
                     started += 1
+                if beside is not None and number >= stretches * (started - 0.25) / restarts:
+                    if started % 2:
+                        codes.append(beside.stop(60))
+                    else:
+                        beside.kill()
+                    beside = None
                 if watched.returncode is not None:
                     raise RuntimeError(f"the watched worker ended with {watched.returncode}:\n{watched.tail(40)}")
                 if passed >= sampled:
@@ -74,7 +80,7 @@ def soak(days: float, minutes: float, *, every_s: float, restarts: int, scale: f
         events, verdict = stage.verdict(300)
         passed = time.monotonic() - begun
         yield look(stage, watched.pid, port, stage.store("watched"), passed, days)
-        codes = [child.stop(60) for child in (watched, beside) if child is not None]
+        codes += [child.stop(60) for child in (watched, beside) if child is not None]
         ended = verdict.ok and not any(codes)
         yield Run(days, passed, stage.sent, events, verdict.told(), codes, restarts)
     finally:

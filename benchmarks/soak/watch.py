@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import httpx
 import psutil
 
 from benchmarks.soak.stage import Stage
+
+_JUDGED = re.compile(r'driftbus_panes_sealed_total{monitor="(\w+)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Sample:
         cpu: seconds so far.
         lag: records not read yet.
         contradictions: counted by the worker.
+        judged: monitors that it judges.
     """
 
     seconds: float
@@ -47,6 +51,7 @@ class Sample:
     cpu: float
     lag: int
     contradictions: float
+    judged: int
 
 
 def look(stage: Stage, pid: int, port: int, store: Path, seconds: float, day: float) -> Sample:
@@ -67,6 +72,7 @@ def look(stage: Stage, pid: int, port: int, store: Path, seconds: float, day: fl
         sum(_size(folder) for folder in stage.data.glob(f"{stage.config.topics.state}-*")), live, keys,
         cpu.user + cpu.system, int(_sum(lines, "driftbus_consumer_lag{")),
         _sum(lines, "driftbus_contradictions_total{") + _sum(lines, "driftbus_join_contradictions_total{"),
+        len({found[1] for line in lines if (found := _JUDGED.match(line))}),
     )  # fmt: skip
 
 

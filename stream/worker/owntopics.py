@@ -6,6 +6,7 @@ who has nothing to write does not notice at all. So the brokers are asked.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,8 @@ from driftbus.schemas.config import Config
 from driftbus.schemas.errors import StateError
 from driftbus.stream.transport.rights import RIGHTS
 from driftbus.stream.worker.topics import label_copies, required_topics
+
+LOG = logging.getLogger(__name__)
 
 LOOKS = 5
 """So many looks in a row must miss a topic: a broker that has just come back may not know of all of them yet, and
@@ -59,6 +62,8 @@ class OwnTopics:
         for topic, answer in seen.items():
             if isinstance(answer, KafkaError):
                 self._missed[topic, answer.code()] += 1
+                if self._missed[topic, answer.code()] == 1:
+                    LOG.warning("topic %s can't be seen: %s", topic, answer.str())
                 if self._missed[topic, answer.code()] >= LOOKS:
                     _stop(topic, answer)
                 continue

@@ -73,6 +73,7 @@ class Quota:
                 self._over.wait(1.0)
             else:
                 return
+        raise RuntimeError(f"the broker took no quota in {_TRIES} tries")
 
 
 FAULTS = [

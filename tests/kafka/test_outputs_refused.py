@@ -3,7 +3,6 @@ which and what to do, and has committed nothing past it; the next one publishes 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from driftbus.schemas.events import DriftEvent, Published
 from driftbus.stream.cli.main import run
 from driftbus.stream.doctor.rights import run_rights
-from driftbus.stream.worker.worker import PARTITIONS_S
 from harness.broker import Broker
 from harness.missing import running
 from harness.nursery import Nursery
@@ -98,7 +96,8 @@ def test_the_topic_of_dead_letters_is_deleted_while_nothing_is_written_to_it(sce
     wait_for(worker.ready, 180, "the next worker")
     # whatever makes topics by itself, and with its own settings: the next looks find one
     scenario.kafka.delete_topics(topics.deadletter)
-    time.sleep(1.5 * PARTITIONS_S)
+    log = worker.child.log
+    wait_for(lambda: f"topic {topics.deadletter} can't be seen" in log.read_text(), 30, "a look that misses it")
     wait_for(lambda: _made(scenario, topics.deadletter), 30, "the topic, made anew")
     ended(scenario, worker, f"topic {topics.deadletter}", "made anew")
     scenario.start()

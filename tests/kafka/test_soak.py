@@ -12,7 +12,7 @@ from benchmarks.soak.report import QUANTITIES, Run, report
 from benchmarks.soak.watch import Sample
 from harness.missing import skipped_when_missing
 
-FLAT = Sample(0.0, 0.0, 300 << 20, 200 << 20, 40, 20, 400, 9 << 20, 50_000, 4 << 20, 1 << 20, 3, 0.0, 0, 0.0)
+FLAT = Sample(0.0, 0.0, 300 << 20, 200 << 20, 40, 20, 400, 9 << 20, 50_000, 4 << 20, 1 << 20, 3, 0.0, 0, 0.0, 3)
 ENDED = Run(30.0, 3_600.0, 1, 1, "", [0], 0)
 
 
@@ -42,6 +42,12 @@ class TestReport:
             set() if quantity == "resident" else {"resident memory"}
         )
 
+    def test_a_worker_that_hardly_judges_proves_nothing(self) -> None:
+        found = [replace(one, judged=3 if i % 4 else 0) for i, one in enumerate(samples())]
+        assert verdicts(found)["moments at which it judged everything"]
+        found = [replace(one, judged=0 if i % 4 else 3) for i, one in enumerate(samples())]
+        assert verdicts(found)["moments at which it judged everything"] is False
+
     def test_a_difference_to_the_replay_is_one(self) -> None:
         assert verdicts(samples(), replace(ENDED, different="lost (1)"))["events published, against a replay"] is False
 
@@ -55,6 +61,7 @@ def test_half_a_day_in_seconds() -> None:
     assert run.different == ""
     assert run.events > 0
     assert run.codes == [0, 0]
+    assert sum(sample.judged == 3 for sample in watched) > len(watched) // 2
     assert watched[-1].contradictions == 0
     # one more client and its connections, when partitions moved
     assert max(s.descriptors for s in watched) <= watched[0].descriptors + 30
