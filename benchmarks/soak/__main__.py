@@ -48,7 +48,7 @@ def soak(days: float, minutes: float, *, every_s: float, restarts: int, scale: f
     try:
         watched, port = stage.start("watched")
         watched.wait_until(lambda: _ready(port), _READY_S, "driftbus run")
-        beside: Child | None = None
+        beside: tuple[Child, int] | None = None
         codes: list[int] = []
         begun, sampled, started = time.monotonic(), 0.0, 0
         stretches = int(days * DAY_MS) // _STRETCH_MS
@@ -58,13 +58,13 @@ def soak(days: float, minutes: float, *, every_s: float, restarts: int, scale: f
             while True:
                 passed = time.monotonic() - begun
                 if beside is None and started < restarts and number >= stretches * (started + 0.5) / restarts:
-                    beside, _ = stage.start("beside")
+                    beside = stage.start("beside")
                     started += 1
-                if beside is not None and number >= stretches * (started - 0.25) / restarts:
+                if beside and number >= stretches * (started - 0.25) / restarts and _begun(*beside):
                     if started % 2:
-                        codes.append(beside.stop(60))
+                        codes.append(beside[0].stop(60))
                     else:
-                        beside.kill()
+                        beside[0].kill()
                     beside = None
                 if watched.returncode is not None:
                     raise RuntimeError(f"the watched worker ended with {watched.returncode}:\n{watched.tail(40)}")
@@ -80,11 +80,19 @@ def soak(days: float, minutes: float, *, every_s: float, restarts: int, scale: f
         events, verdict = stage.verdict(300)
         passed = time.monotonic() - begun
         yield look(stage, watched.pid, port, stage.store("watched"), passed, days)
-        codes += [child.stop(60) for child in (watched, beside) if child is not None]
+        if beside:
+            beside[0].wait_until(lambda: _begun(*beside), _READY_S, "driftbus run")
+            codes.append(beside[0].stop(60))
+        codes.append(watched.stop(60))
         ended = verdict.ok and not any(codes)
         yield Run(days, passed, stage.sent, events, verdict.told(), codes, restarts)
     finally:
         stage.close(keep=not ended)
+
+
+def _begun(child: Child, port: int) -> bool:
+    """Whether a SIGTERM would be answered, and not end a Python that is still importing."""
+    return child.returncode is not None or _ready(port)
 
 
 def _ready(port: int) -> bool:
