@@ -72,12 +72,12 @@ class OwnTopics:
                 self._back = True
 
     def asks(self, now_s: float) -> bool:
-        """Whether ids should be asked for: a topic is back that a look had missed, or it is time.
+        """Whether ids should be asked for: one is not known yet, a topic is back that a look had missed, or it is time.
 
         Args:
             now_s: of a monotonic clock.
         """
-        return self._back or now_s - self._asked_at >= IDS_S
+        return self._back or len(self._ids) < len(self.names) or now_s - self._asked_at >= IDS_S
 
     def identify(self, ids: Mapping[str, str], now_s: float) -> None:
         """The ids that brokers gave when they were asked; topics that they said nothing of are left out.

@@ -213,7 +213,7 @@ class Worker(BusApp):
             (min(1.0, run.snapshot_every / 1000), self.judging.snapshot_due),
             (PROBE_S, self._ask_brokers),
             (PARTITIONS_S, self._look_for_partitions),
-            (PARTITIONS_S, self._look_for_own_topics),
+            (PARTITIONS_S, self.look_for_own_topics),
             (PROBE_S, self.judging.show),
             (STATUS_S, self._write_status),
             (STATUS_S, lambda: self.outcomes.show(self._probe.ends)),
@@ -252,7 +252,12 @@ class Worker(BusApp):
         if self.joined:  # before it nothing is said of any topic
             await self.registrar.look(await self._probe.partitions(self.registrar.topics))
 
-    async def _look_for_own_topics(self) -> None:
+    async def look_for_own_topics(self) -> None:
+        """Stop when one of our own topics is gone or is another one than at the first look.
+
+        Raises:
+            StateError: it is.
+        """
         self._own.see(await self._probe.look(self._own.names))
         if self._own.asks(time.monotonic()):
             self._own.identify(await self._probe.ids(self._own.names), time.monotonic())

@@ -40,6 +40,16 @@ def test_another_topic_of_the_same_name_is_seen_unless_brokers_have_no_ids() -> 
         own.identify(known(8), 4.0)
 
 
+def test_ids_are_asked_for_until_all_were_told() -> None:
+    own = OwnTopics(["drift", "state"])
+    own.identify({}, 0.0)
+    assert own.asks(1.0), "brokers did not answer"
+    own.identify(known(1), 1.0)
+    assert own.asks(2.0), "nothing is known of the other one"
+    own.identify({**known(1), "state": str(Uuid(0, 0))}, 2.0)
+    assert not own.asks(3.0), "all are known: brokers without ids have said so"
+
+
 def test_ids_are_asked_for_now_and_then_and_when_a_topic_is_back() -> None:
     own = OwnTopics(["drift"])
     assert own.asks(0.0)
