@@ -205,6 +205,16 @@ class Registry:
         Raises:
             ConfigError: the registry refuses it: incompatible with an earlier version, or invalid.
         """
+        references = list(references)
+        try:
+            return self._registered(subject, schema, references)
+        except _Conflict:
+            # Apicurio says so too when several workers start at once and another one was faster by a moment
+            if (known := self.lookup(subject, schema, references)) is not None:
+                return known
+        return self._registered(subject, schema, references)
+
+    def _registered(self, subject: str, schema: str, references: Iterable[Reference]) -> int:
         try:
             answer = self._post(f"/subjects/{_quoted(subject)}/versions", _body(schema, references))
         except _NotFound as error:
@@ -320,7 +330,8 @@ class Registry:
         if status == 404 and code in _NOT_FOUND:
             raise _NotFound(_said(response).removeprefix(": ") or "not found")
         if status in (409, 422):
-            raise ConfigError(f"the registry at {self.url} refuses the schema{_said(response)}")
+            kind = _Conflict if status == 409 else ConfigError
+            raise kind(f"the registry at {self.url} refuses the schema{_said(response)}")
         kind = _NoSuchPath if status == 404 else ConfigError
         raise self._no_registry(f"it answers {status}{_said(response)}", kind)
 
@@ -345,6 +356,10 @@ class Registry:
 
 class _NotFound(Exception):
     """The registry definitely does not have it."""
+
+
+class _Conflict(ConfigError):
+    """What the registry has does not go with it."""
 
 
 class _NoSuchPath(ConfigError):

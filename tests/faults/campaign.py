@@ -22,6 +22,7 @@ from harness.broker import Broker
 from harness.cluster import Cluster
 from harness.nursery import Nursery
 from harness.process import end_with_parent
+from harness.registry import Registry
 
 
 class _Job:
@@ -29,6 +30,7 @@ class _Job:
 
     kafka: ClassVar[dict[int, Broker | Cluster]] = {}
     nursery: Nursery | None = None
+    registry: Registry | None = None
 
 
 def _kafka(brokers: int) -> Broker | Cluster:
@@ -46,7 +48,10 @@ def run_seed(seed: int, options: dict[str, Any]) -> dict[str, Any]:
     try:
         _Job.nursery = _Job.nursery or Nursery()
         kafka = _kafka(plan.shape.brokers)
-        on, result = carry_out(plan, kafka, _Job.nursery)
+        if plan.shape.registry and _Job.registry is None:
+            _Job.registry = Registry()
+            _Job.registry.start()
+        on, result = carry_out(plan, kafka, _Job.nursery, _Job.registry)
         told |= {"ok": not result.error, "events": result.events, "records": result.records,
                  "seconds": round(result.seconds, 1), "error": result.error, "notes": result.notes}  # fmt: skip
         if told["ok"]:
@@ -75,11 +80,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", default="", help="kinds of faults, separated by commas")
     parser.add_argument("--out", type=Path, help="results are appended to it, a line of JSON each")
     parser.add_argument("--brokers", type=int, choices=[1, 3], help="only one, or only three")
+    parser.add_argument("--registry", action="store_true", help="only with a schema registry")
     given = parser.parse_args(arguments)
     first, _, end = given.seeds.partition(":")
     seeds = list(range(int(first), int(end))) if end else [int(s) for s in first.split(",")]
     options = {"rows": given.rows, "only": [name for name in given.only.split(",") if name]}
     options |= {} if given.brokers is None else {"brokers": given.brokers}
+    options |= {"registry": True} if given.registry else {}
     begun, results = time.monotonic(), []
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(given.jobs, len(seeds)), mp_context=spawn, initializer=end_with_parent) as pool:
@@ -106,6 +113,7 @@ def _tell(results: list[dict[str, Any]], count: int, passed_s: float, given: arg
     if not last["ok"]:
         only = f" --only {given.only}" if given.only else ""
         only += f" --brokers {given.brokers}" if given.brokers else ""
+        only += " --registry" if given.registry else ""
         print(f"{last['schedule']}\n{last['error']}\n  kept: {last.get('folder', '')}")
         print(f"  again: make faults ARGS='--seeds {last['seed']} --rows {given.rows}{only}'", flush=True)
     if given.out:

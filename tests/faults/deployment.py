@@ -19,18 +19,21 @@ from kafka.scenario import SCHEMA
 
 from driftbus.schemas.config import Config
 from driftbus.schemas.events import Published
+from driftbus.schemas.framing import SchemaKey, by_id, frame
 from driftbus.schemas.jsonlines import event_json
 from driftbus.stream.replay.topicreplay import prepare
 from driftbus.stream.worker.profiles import publish_profile
 from driftbus.stream.worker.topics import create_topics
 from faults.checker import Raw, history_of, published_as, raws_of
-from faults.load import LABEL, Sender, Sent, reference
+from faults.load import LABEL, UNREADABLE, Sender, Sent, reference
 from faults.shape import Shape, document_of
 from faults.worker import Worker
 from harness.broker import Broker
 from harness.clients import Kafka, patiently
 from harness.nursery import Nursery
 from harness.process import Child, Process, free_ports, wait_for
+from harness.registry import Registry
+from harness.registryproxy import RegistryProxy
 
 _EXPECTED = {False: {3}, True: {0, 3, -signal.SIGKILL, -signal.SIGTERM}}
 """Exit codes of workers, by whether they were told to end. 3: something could not be reached; 4 would be a failure.
@@ -38,6 +41,9 @@ _EXPECTED = {False: {3}, True: {0, 3, -signal.SIGKILL, -signal.SIGTERM}}
 SIGTERM ends a worker at once while it is still importing.
 """
 
+
+_SCHEMAS = 8
+"""Of each source topic, one after the other, where there is a registry."""
 
 _CONTRADICTIONS = tuple(
     f"driftbus_{name}_total{{" for name in ("contradictions", "join_contradictions", "overtaken_outcomes")
@@ -54,6 +60,7 @@ class Deployment:
         nursery: forks workers; None: every worker is a program started anew.
         rng: decides what nobody else does.
         overrides: changes to the configuration, section by section.
+        registry: where the shape asks for one.
     """
 
     kafka: Kafka
@@ -61,12 +68,18 @@ class Deployment:
     nursery: Nursery | None = None
     rng: random.Random = field(default_factory=lambda: random.Random(0))
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    registry: Registry | None = None
 
     def __post_init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="driftbus-faults-"))
         kept = {"retention.ms": "-1"}  # event times are of 2023
         self.source = self.kafka.create_topic("predictions", self.shape.partitions, kept)
         self.labelled = self.kafka.create_topic("labels", self.shape.partitions, kept) if self.shape.labels else ""
+        self.registry_proxy: RegistryProxy | None = None
+        if self.shape.registry:
+            assert self.registry is not None
+            self.registry_proxy = RegistryProxy(self.registry.url)
+            self.registry_proxy.start()
         (self.home / "scored.avsc").write_text(json.dumps(SCHEMA))
         (self.home / "outcome.avsc").write_text(json.dumps(LABEL))
         self.config = Config.model_validate(self.document())
@@ -79,6 +92,8 @@ class Deployment:
         """What is remarkable, and nobody's fault here."""
         self.problems: list[str] = []
         """What no fault excuses: exit codes, for example."""
+        self.excused: set[int] = set()
+        """Exit codes that a fault explains, of workers that nobody asked to end."""
         self.broker_down = self.broker_frozen = False
         self.wanted = self.shape.workers
         self.sender: Sender | None = None
@@ -89,7 +104,8 @@ class Deployment:
 
     def document(self) -> dict[str, Any]:
         """driftbus.yaml."""
-        document = document_of(self.shape, self.home, self.source, self.labelled, self.kafka.outside)
+        registry = self.registry_proxy.url if self.registry_proxy else ""
+        document = document_of(self.shape, self.home, self.source, self.labelled, self.kafka.outside, registry)
         for section, values in self.overrides.items():
             document[section] = {**document.get(section, {}), **values}
         return document
@@ -150,7 +166,7 @@ class Deployment:
         """Start again what ended by itself, and note what ended as nothing should; what supervisors do."""
         for worker in self.workers:
             code = worker.process.returncode
-            if code is not None and code not in _EXPECTED[worker.asked]:
+            if code is not None and code not in _EXPECTED[worker.asked] | self.excused:
                 told = f"{worker.process.log.name} ended with {code}:\n{worker.process.tail(30)}"
                 if told not in self.problems:
                     self.problems.append(told)
@@ -189,10 +205,29 @@ class Deployment:
 
     def send(self, records: list[Sent], per_second: float) -> Sender:
         """Send in the background."""
+        if self.registry:
+            records = self._framed(records)
         self.sent = self.sent + records
         self.sender = Sender(self.kafka.bootstrap, [self.source, self.labelled], records, per_second)
         self.sender.start()
         return self.sender
+
+    def _framed(self, records: list[Sent]) -> list[Sent]:
+        """With ids of the registry: producers change their schema again and again, and it stays the same but for its
+        name."""
+        assert self.registry is not None
+        told = {False: (self.source, SCHEMA), True: (self.labelled, LABEL)}
+        keys: dict[tuple[bool, int], SchemaKey] = {}
+        found = []
+        for place, one in enumerate(records):
+            number = place * _SCHEMAS // len(records)
+            if (one.labels, number) not in keys:
+                topic, schema = told[one.labels]
+                text = json.dumps(schema | {"name": f"{schema['name']}{number}"})
+                keys[one.labels, number] = by_id(self.registry.register(f"{topic}-{number}-value", text))
+            readable = one.value != UNREADABLE
+            found.append(one._replace(value=frame(keys[one.labels, number], one.value)) if readable else one)
+        return found
 
     def wait_sent(self, timeout_s: float = 300.0) -> None:
         """Everything is acknowledged.
@@ -296,7 +331,13 @@ class Deployment:
         """The ends of all workers' logs."""
         return "\n".join(f"--- {w.process.log}, {w.process.returncode}\n{w.process.tail(12)}" for w in self.workers)
 
-    def close(self) -> None:
-        """Kill what runs."""
+    def kill_all(self) -> None:
+        """SIGKILL to what runs."""
         for worker in self.running():
             worker.process.kill()
+
+    def close(self) -> None:
+        """Kill what runs, and take away what stands in front of the registry."""
+        self.kill_all()
+        if self.registry_proxy:
+            self.registry_proxy.close()

@@ -21,6 +21,7 @@ from driftbus.detectors.reference import CategoryData, NumericData, build_profil
 from driftbus.schemas.partitioning import partitions_of_keys
 
 STEP_MS = 20
+UNREADABLE = b"\xff" * 9
 LABEL: dict[str, Any] = {
     "type": "record",
     "name": "Outcome",
@@ -95,7 +96,7 @@ class Load:
             row["ts"] = int(clocks[i] - (back[i] if late[i] else 0))
             if places[i] == self.idle and third <= i < 2 * third:
                 continue
-            value = b"\xff" * 9 if broken[i] else _encoded(_SCORED, row)
+            value = UNREADABLE if broken[i] else _encoded(_SCORED, row)
             one = Sent(False, places[i], row["id"].encode(), value, int(clocks[i]))
             at.append((i + float(moved[i]), one))
             if again[i]:

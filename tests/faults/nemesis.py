@@ -17,6 +17,7 @@ from faults.load import Load, drawn
 from faults.shape import Shape
 from harness.clients import Kafka
 from harness.nursery import Nursery
+from harness.registry import Registry
 
 STORM = "rebalances"
 """Ten joins and leaves one after the other, which no list has: it is made of other faults."""
@@ -79,6 +80,7 @@ def schedule(
     brokers: int | None = None,
     rows: int = 12_000,
     labels: bool | None = None,
+    registry: bool | None = None,
 ) -> Schedule:
     """The schedule of a seed.
 
@@ -87,10 +89,11 @@ def schedule(
         only: kinds to draw from; empty: all.
         brokers: 1 or 3; None: the seed says.
         rows: predictions.
-        labels: with or without; None: the seed says.
+        labels, registry: with or without; None: the seed says.
     """
     rng = random.Random(seed)
     few = random.Random(f"brokers of {seed}").random() < 0.9
+    asks = random.Random(f"registry of {seed}").random() < 0.25
     shape = Shape(
         workers=rng.choice([1, 1, 2, 2, 3, 4]),
         partitions=rng.randint(1, 6),
@@ -99,6 +102,7 @@ def schedule(
         labels=rng.random() < 0.4 if labels is None else labels,
         format=rng.choice(["avro", "avro", "cloudevents-json"]),
         brokers=brokers or (1 if few else 3),
+        registry=asks if registry is None else registry,
     )
     load = drawn(rng, shape.partitions, shape.labels, rows)
     lasts = rows / load.per_second + 2.0
@@ -145,7 +149,12 @@ class Result:
 
 
 def carry_out(
-    plan: Schedule, kafka: Kafka, nursery: Nursery | None, *, patience_s: float = 150.0
+    plan: Schedule,
+    kafka: Kafka,
+    nursery: Nursery | None,
+    registry: Registry | None = None,
+    *,
+    patience_s: float = 150.0,
 ) -> tuple[Deployment, Result]:
     """Run a schedule, and compare; the deployment's workers have ended, its topics and its folder are left.
 
@@ -153,18 +162,21 @@ def carry_out(
         plan: the schedule.
         kafka: one broker or three, as the shape says, that may be harmed; all is well again afterwards.
         nursery: forks workers.
+        registry: that may be harmed, where the shape asks for one; all is well again afterwards.
         patience_s: how long the last events may take once nothing is wrong any more.
     """
     begun, error = time.monotonic(), ""
-    on = Deployment(kafka, plan.shape, nursery, random.Random(plan.seed))
+    rng, registry = random.Random(plan.seed), registry if plan.shape.registry else None
+    on = Deployment(kafka, plan.shape, nursery, rng, registry=registry)
     try:
         contradictions = _run(plan, on, patience_s)
     except AssertionError as failed:
         error, contradictions = f"{str(failed) or repr(failed)}\n", 0.0
     finally:
         _heal(plan, on)
-        on.close()
+        on.kill_all()
     raws, replayed = on.raws(), on.replayed()
+    on.close()
     error += compare(history_of(raws), replayed.values(), contradictions, on.records).told()
     return on, Result(len(replayed), len(raws), error, time.monotonic() - begun, tuple(on.notes))
 

@@ -26,6 +26,7 @@ class Shape:
         format: of the output, "avro" or "cloudevents-json".
         brokers: 1, or 3 that keep copies.
         executed: share of the workers that are started as a program, not forked.
+        registry: whether schemas are a registry's; producers change theirs again and again then.
     """
 
     workers: int = 2
@@ -36,14 +37,17 @@ class Shape:
     format: str = "avro"
     brokers: int = 1
     executed: float = 0.1
+    registry: bool = False
 
     @property
     def has(self) -> frozenset[str]:
         """What faults may need of it."""
-        return SURROUNDINGS[self.brokers] | ({"labels"} if self.labels else set())
+        return SURROUNDINGS[self.brokers] | {name for name in ("labels", "registry") if getattr(self, name)}
 
 
-def document_of(shape: Shape, home: Path, source: str, labelled: str, bootstrap: str) -> dict[str, Any]:
+def document_of(
+    shape: Shape, home: Path, source: str, labelled: str, bootstrap: str, registry: str = ""
+) -> dict[str, Any]:
     """driftbus.yaml.
 
     Args:
@@ -51,11 +55,12 @@ def document_of(shape: Shape, home: Path, source: str, labelled: str, bootstrap:
         home: folder of schemas and of stores.
         source, labelled: topics of predictions and of labels.
         bootstrap: how workers reach the broker.
+        registry: how they reach the registry, where there is one.
     """
     monitor: dict[str, Any] = {
         "predictions": {
             "topic": source,
-            "schema_file": str(home / "scored.avsc"),
+            **_schema_of(home / "scored.avsc", registry),
             "time": "ts",
             "id": "id",
             "score": "p_default",
@@ -72,7 +77,7 @@ def document_of(shape: Shape, home: Path, source: str, labelled: str, bootstrap:
     if shape.labels:
         monitor["labels"] = {
             "topic": labelled,
-            "schema_file": str(home / "outcome.avsc"),
+            **_schema_of(home / "outcome.avsc", registry),
             "id": "id",
             "label": "defaulted",
         }
@@ -95,4 +100,10 @@ def document_of(shape: Shape, home: Path, source: str, labelled: str, bootstrap:
         "run": {"snapshot_every": "1s", "commit_every": "200ms", "preview_every": "1s", "seal_after": "0s",
                 "store": str(home / "store"), "log": "json"},
     }  # fmt: skip
+    if registry:
+        document["registry"] = {"url": registry, "timeout": "1s"}
     return document
+
+
+def _schema_of(file: Path, registry: str) -> dict[str, Any]:
+    return {} if registry else {"schema_file": str(file)}

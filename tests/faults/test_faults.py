@@ -18,6 +18,7 @@ from faults.surroundings import SURROUNDINGS
 from harness.broker import Broker
 from harness.nursery import Nursery
 from harness.process import wait_for
+from harness.registry import Registry
 
 pytestmark = pytest.mark.kafka
 
@@ -28,8 +29,18 @@ ROWS = 6_000
 def test_a_seed_always_gives_the_same_schedule() -> None:
     assert [str(schedule(seed)) for seed in range(20)] == [str(schedule(seed)) for seed in range(20)]
     for brokers, has in SURROUNDINGS.items():
-        drawn = {name for seed in range(400) for name in schedule(seed, brokers=brokers).names}
-        assert drawn == {STORM} | {kind.name for kind in kinds() if kind.needs <= {"labels"} | has}
+        drawn = {name for seed in range(600) for name in schedule(seed, brokers=brokers).names}
+        assert drawn == {STORM} | {kind.name for kind in kinds() if kind.needs <= {"labels", "registry"} | has}
+
+
+@pytest.mark.registry
+def test_a_registry_that_fails_beside_workers_that_do(broker: Broker, nursery: Nursery, registry: Registry) -> None:
+    plan = schedule(1152, rows=ROWS, labels=False, only=("kill", "registry"), brokers=1, registry=True)
+    assert plan.names == ("kill", "registry")
+    on, result = carry_out(plan, broker, nursery, registry)
+    assert not result.error, f"{plan}\n{result.error}"
+    waited = sum(worker.process.log.read_text().count(" waits: ") for worker in on.workers)
+    assert waited, "no worker had to wait for a schema"
 
 
 @pytest.mark.parametrize(("seed", "labels", "only"), CASES)

@@ -43,6 +43,17 @@ NOT_THERE = Trouble(404, b"<html>default backend - 404</html>", "text/html")
 UNKNOWN = Trouble(404, b'{"error_code": 40403, "message": "Schema not found"}')
 DRIPPING = Trouble(200, b'{"schema": "' + b"x" * 10_000, drip_s=0.2)
 
+TROUBLES = {
+    "down": DOWN,
+    "silent": SILENT,
+    "failing": FAILING,
+    "refusing our password": REFUSING,
+    "a page that asks for a login": WRONG_PAGE,
+    "the page of a load balancer": NOT_THERE,
+    "an answer that never ends": DRIPPING,
+}
+"""Nothing of all this says anything of a schema: partitions wait until it is over."""
+
 
 class RegistryProxy:
     """An address that passes every question on, unless there is trouble.
@@ -52,12 +63,14 @@ class RegistryProxy:
 
     Attributes:
         trouble: asked for each path; None: it is passed on.
+        delay_s: how much later it is passed on.
         asked: paths of all questions so far.
     """
 
     def __init__(self, url: str) -> None:
         self._url, self._path, self._closed = url, urlsplit(url).path, Event()
         self.trouble: Callable[[str], Trouble | None] = lambda _path: None
+        self.delay_s = 0.0
         self.asked: list[str] = []
         self._server: ThreadingHTTPServer
 
@@ -99,10 +112,14 @@ class RegistryProxy:
         self.asked.append(path)
         trouble = self.trouble(path)
         if trouble is None:
-            answer = httpx.request(
-                handler.command, self._url + path, content=sent,
-                headers={"Content-Type": "application/json"}, timeout=PASS_S,
-            )  # fmt: skip
+            self._closed.wait(self.delay_s)
+            try:
+                answer = httpx.request(
+                    handler.command, self._url + path, content=sent,
+                    headers={"Content-Type": "application/json"}, timeout=PASS_S,
+                )  # fmt: skip
+            except httpx.HTTPError:
+                answer = httpx.Response(DOWN.status)
             trouble = Trouble(answer.status_code, answer.content)
         deadline = time.monotonic() + trouble.after_s
         while time.monotonic() < deadline and not self._closed.wait(0.05) and self.trouble(path) is trouble:

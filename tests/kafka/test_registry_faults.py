@@ -19,32 +19,13 @@ from harness.broker import Broker
 from harness.nursery import Nursery
 from harness.process import wait_for
 from harness.registry import Registry
-from harness.registryproxy import (
-    DOWN,
-    DRIPPING,
-    FAILING,
-    NOT_THERE,
-    REFUSING,
-    SILENT,
-    WRONG_PAGE,
-    RegistryProxy,
-    Trouble,
-)
+from harness.registryproxy import DOWN, FAILING, REFUSING, TROUBLES, WRONG_PAGE, RegistryProxy, Trouble
 
 from .deployments import SCHEMA, Deployment, oracle, records, stream
 
 pytestmark = [pytest.mark.kafka, pytest.mark.registry]
 
 ROWS, DRIFT_FROM = 16_000, 8_000
-TROUBLES = {
-    "down": DOWN,
-    "silent": SILENT,
-    "failing": FAILING,
-    "refusing our password": REFUSING,
-    "a page that asks for a login": WRONG_PAGE,
-    "the page of a load balancer": NOT_THERE,
-    "an answer that never ends": DRIPPING,
-}
 
 
 @pytest.fixture

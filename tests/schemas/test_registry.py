@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -93,6 +94,23 @@ def test_a_schema_is_registered_found_and_looked_up(registry: Server) -> None:
     decoded = decoder.decode([frame(by_id(schema_id), b"\2a" + struct.pack("<d", 1.5))])
     assert decoded.good.all()
     assert decoded.block.numeric[0, 0] == 1.5
+
+
+@pytest.mark.registry
+def test_workers_that_register_the_same_schema_at_once_all_get_its_id(registry: Server) -> None:
+    """Apicurio refuses a part of them: "already exists"."""
+    clients = [client(registry.url) for _ in range(4)]
+    together = threading.Barrier(len(clients))
+
+    def registers(one: Registry, subject: str) -> int:
+        together.wait(20)
+        return one.register(subject, record("Together", ("id", "string")))
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        for number in range(40):
+            subject = f"together-{number}-value"
+            ids = [pool.submit(registers, one, subject) for one in clients]
+            assert len({one.result() for one in ids}) == 1
 
 
 @pytest.mark.registry
