@@ -173,6 +173,20 @@ class Deployment:
         while len(self.running()) < self.wanted and not self.problems:
             self.start()
 
+    def wait_ready(self, timeout_s: float) -> None:
+        """Return once all workers that should run have taken up their partitions.
+
+        Raises:
+            AssertionError: they have not, after so many seconds; or a worker failed.
+        """
+
+        def done() -> bool:
+            self.tend()
+            assert not self.problems, self.problems[0]
+            return all(worker.ready for worker in self.running())
+
+        wait_for(done, timeout_s, "workers to be ready", every_s=0.2)
+
     # the broker, where there is only one
 
     @property

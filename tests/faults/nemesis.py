@@ -45,6 +45,7 @@ class Schedule:
         strikes: what goes wrong.
         names: kinds of faults.
         command: `driftbus replay` itself says what is right, not its functions in this process.
+        ready: the first record comes, and time begins, when all workers are ready; else they start meanwhile.
     """
 
     seed: int
@@ -53,12 +54,14 @@ class Schedule:
     strikes: tuple[Strike, ...]
     names: tuple[str, ...] = ()
     command: bool = False
+    ready: bool = False
 
     def __str__(self) -> str:
         oracle = "driftbus replay" if self.command else "the functions of driftbus replay"
+        workers = "ready at the first record" if self.ready else "starting at the first record"
         return "\n".join(
             [
-                f"seed {self.seed}, judged by {oracle}",
+                f"seed {self.seed}, judged by {oracle}, workers {workers}",
                 f"  {self.shape}",
                 f"  {self.load}",
                 *(f"  {s}" for s in self.strikes),
@@ -93,6 +96,7 @@ def schedule(
     """
     rng = random.Random(seed)
     few = random.Random(f"brokers of {seed}").random() < 0.9
+    ready = random.Random(f"workers of {seed}").random() < 0.7
     asks = random.Random(f"registry of {seed}").random() < 0.25
     shape = Shape(
         workers=rng.choice([1, 1, 2, 2, 3, 4]),
@@ -115,7 +119,7 @@ def schedule(
         strikes.append(Strike(rng.uniform(0, lasts), rng.uniform(*kind.lasts), kind.make(rng)))
         names.append(kind.name)
     told = tuple(sorted(set(names)))
-    return Schedule(seed, shape, load, tuple(sorted(strikes, key=lambda s: s.at)), told, rng.random() < 0.08)
+    return Schedule(seed, shape, load, tuple(sorted(strikes, key=lambda s: s.at)), told, rng.random() < 0.08, ready)
 
 
 def _storm(rng: random.Random) -> list[Strike]:
@@ -184,6 +188,8 @@ def carry_out(
 def _run(plan: Schedule, on: Deployment, patience_s: float) -> float:
     """The contradictions that were counted, at the end."""
     on.tend()
+    if plan.ready:
+        on.wait_ready(patience_s)
     on.send(plan.load.records(), plan.load.per_second)
     _strike(plan, on)
     on.wait_sent()

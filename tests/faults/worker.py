@@ -27,6 +27,11 @@ class Worker:
     def runs(self) -> bool:
         return self.process.returncode is None
 
+    @property
+    def ready(self) -> bool:
+        """Whether it has taken up its partitions."""
+        return self.get("/readyz")[0] == 200
+
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of its own HTTP endpoint; 0 while it doesn't answer."""
         try:
