@@ -126,7 +126,6 @@ def test_a_disk_that_is_full_stops_the_worker_and_room_lets_it_go_on(deploy: Cal
         disk = SmallDisk(3)
     try:
         on = deploy(run={"store": str(disk.path / "store")})
-        on.overrides = {"run": {**on.document()["run"], "store": str(disk.path / "store")}}
         begin(on)
         disk.fill()
         on.send(LOAD.records()[FIRST : 2 * FIRST], 1e6)
@@ -149,6 +148,30 @@ def test_a_disk_that_is_full_stops_the_worker_and_room_lets_it_go_on(deploy: Cal
         assert not on.problems, on.problems[0]
         verdict = compare(history_of(on.raws()), on.replayed().values(), 0.0, on.records)
         assert verdict.ok, verdict.told()
+    finally:
+        disk.close()
+
+
+def test_a_disk_that_is_read_only_refuses_the_worker_until_it_is_not(deploy: Callable[..., Deployment]) -> None:
+    with skipped_when_missing():
+        disk = SmallDisk(8)
+    try:
+        on = deploy(run={"store": str(disk.path / "store")})
+        begin(on)
+        kill(on)
+        disk.read_only()
+        on.send(LOAD.records()[FIRST : 2 * FIRST], 1e6)
+        on.wait_sent()
+        worker = on.start()
+        assert worker.process.wait(60) == 2, worker.process.tail()
+        assert f"error: run.store: {disk.path / 'store'} can't be used: Read-only file system" in said(on)
+        disk.read_only(False)
+        on.workers.clear()  # its exit code was right
+        on.tend()
+        on.send(LOAD.records()[2 * FIRST :], 1e6)
+        on.wait_sent()
+        agree(on)
+        assert "damaged" not in said(on)
     finally:
         disk.close()
 

@@ -1,4 +1,4 @@
-"""A file system that is really full, for a broker to write on."""
+"""A file system of its own, that is really full, or can really not be written to."""
 
 from __future__ import annotations
 
@@ -46,6 +46,10 @@ class SmallDisk:
     def make_room(self) -> None:
         """Undo `fill`."""
         self._ballast.unlink(missing_ok=True)
+
+    def read_only(self, value: bool = True) -> None:
+        """As the system makes a disk that fails; nothing on it may be open for writing then."""
+        _as_root("mount", "-o", f"remount,{'ro' if value else 'rw'}", self.path)
 
     def close(self) -> None:
         """Unmount and forget what was on it."""
