@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.run-$(shell cksum requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 DEV_STAMP := $(VENV)/.dev-$(shell cksum requirements-dev.lock pyproject.toml | cksum | cut -d' ' -f1)
-# Tests wait more than they compute; each process starts a Kafka of its own.
+# Tests wait more than they compute; each process starts a Kafka of its own. tests/conftest.py says which come first.
 JOBS := 3
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 # Kernels are compiled here, with a word about it, rather than at the first start of something.
@@ -22,7 +22,7 @@ demo: $(RUN_STAMP) ## a drifting stream in the terminal, without Docker and with
 	@$(BIN)/driftbus demo $(ARGS)
 
 test: $(DEV_STAMP) ## all tests, on a real Apache Kafka; ARGS='-k name' narrows them
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: $(DEV_STAMP) ## random faults on a real Kafka against a replay, see docs/faults.md; ARGS='--seeds 0:200 --jobs 2'
 	@PYTHONPATH=tests $(BIN)/python -m faults.campaign $(ARGS)

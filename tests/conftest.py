@@ -21,6 +21,11 @@ settings.register_profile("driftbus", deadline=None)
 settings.load_profile("driftbus")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that start processes first: they take longest, and whoever gets the last one is waited for."""
+    items.sort(key=lambda item: item.path.parent.name not in ("kafka", "faults"))
+
+
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[Broker]:
     """A real Apache Kafka, shared by all tests: use topics and groups of your own."""

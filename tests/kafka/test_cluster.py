@@ -15,6 +15,8 @@ from harness.process import wait_for
 from harness.proxy import Proxy
 from harness.smalldisk import SmallDisk
 
+pytestmark = pytest.mark.kafka
+
 ROWS, DRIFT_AT = 9_000, 3_000
 PER_SECOND = 1_500.0
 

@@ -16,6 +16,8 @@ from kafka.bus_cases import Case, Worker
 from harness.broker import Broker
 from harness.process import wait_for
 
+pytestmark = pytest.mark.kafka
+
 PROTOCOLS = {"range": {"session_timeout": 6_000}, "kip848": {"group_protocol": "consumer"}}
 MakeCase = Callable[..., Case]
 

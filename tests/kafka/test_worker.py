@@ -19,6 +19,8 @@ from harness.nursery import Nursery
 from harness.process import wait_for
 from harness.registry import Registry
 
+pytestmark = pytest.mark.kafka
+
 ROWS, DRIFT_FROM = 40_000, 20_000
 Make = Callable[..., Deployment]
 
