@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterable
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from faust.types import TP
@@ -76,6 +76,20 @@ class Probe:
             elif answer.error.code() in _SAID:
                 found[topic] = answer.error
         return found
+
+    async def is_spare(self, group: str, member: str) -> bool:
+        """Whether a member of a group has nothing to do: all partitions are with others, and none is under way."""
+        return await asyncio.to_thread(self._is_spare, group, member)
+
+    def _is_spare(self, group: str, member: str) -> bool:
+        asked = self._admin.describe_consumer_groups([group], request_timeout=_ANSWER_S)[group]
+        try:
+            found = asked.result(_ANSWER_S + 1)
+        except (KafkaException, TimeoutError) as error:
+            LOG.debug("group %s: %r", group, error)
+            return False
+        mine = [one.assignment for one in found.members if one.member_id == member]
+        return found.state == ConsumerGroupState.STABLE and bool(mine) and not mine[0].topic_partitions
 
     async def ids(self, topics: Iterable[str]) -> dict[str, str]:
         """Topic → its id, which no other topic of that name will have; without those of which it can't be had now.

@@ -251,6 +251,11 @@ class Worker(BusApp):
     async def _look_for_partitions(self) -> None:
         if self.joined:  # before it nothing is said of any topic
             await self.registrar.look(await self._probe.partitions(self.registrar.topics))
+            return
+        # with the consumer protocol nobody is told that there is nothing for him
+        member = await self.delivery.poller.call(lambda consumer: consumer.memberid())
+        if member and not self.delivery.assignment() and await self._probe.is_spare(self._settings.app, member):
+            self.delivery.assigned_soon({})
 
     async def look_for_own_topics(self) -> None:
         """Stop when one of our own topics is gone or is another one than at the first look.

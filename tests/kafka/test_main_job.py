@@ -10,6 +10,7 @@ import pytest
 
 from driftbus.schemas.events import DriftEvent, RetrainTrigger
 from harness.broker import Broker
+from harness.nursery import Nursery
 from harness.process import wait_for
 
 from .scenario import MONITOR, Scenario, rows
@@ -89,6 +90,30 @@ def test_a_second_worker_joins_while_a_backlog_is_read(
     s.produce(rows(30_000, seed=4, drift_at=18_000))
     s.start()
     s.start()
+    s.settle()
+
+
+@PROTOCOLS
+def test_a_worker_with_nothing_to_do_is_ready_and_takes_over(
+    kafka: Broker, nursery: Nursery, scenario: Callable[..., Scenario], protocol: str
+) -> None:
+    """A rollout waits for all replicas, those that are spare as well."""
+    s = scenario(
+        kafka,
+        partitions=1,
+        nursery=nursery,
+        overrides={**group_protocol(kafka, protocol), "topics": {"summaries_partitions": 1}},
+    )
+    for worker in [s.start() for _ in range(3)]:
+        worker.wait_ready()
+    data = rows(12_000, seed=6, drift_at=8_000)
+    s.produce(data[:6_000])
+    owned = [int(worker.said()["partitions"]) for worker in s.workers]
+    assert sum(owned) == 2
+    for worker, partitions in zip(s.workers, owned, strict=True):
+        if partitions:
+            worker.child.kill()
+    s.produce(data[6_000:])
     s.settle()
 
 

@@ -44,6 +44,11 @@ class Worker:
         except httpx.TransportError:
             return False
 
+    def said(self) -> dict[str, Any]:
+        """What /readyz tells."""
+        found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=5).json()
+        return found
+
     def wait_ready(self, timeout_s: float = 60.0) -> None:
         wait_for(lambda: self.ready() or self.child.returncode is not None, timeout_s, "driftbus run")
         assert self.child.returncode is None, self.child.tail()
