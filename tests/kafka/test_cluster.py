@@ -11,6 +11,7 @@ from kafka.scenario import Scenario, rows
 from harness.broker import Broker
 from harness.cluster import BROKERS, Cluster
 from harness.missing import running, skipped_when_missing
+from harness.nursery import Nursery
 from harness.process import wait_for
 from harness.proxy import Proxy
 from harness.smalldisk import SmallDisk
@@ -36,8 +37,8 @@ def small_disk() -> Iterator[SmallDisk]:
     disk.close()
 
 
-def test_brokers_that_lead_are_killed_one_after_another(cluster: Cluster) -> None:
-    scenario = Scenario(cluster)
+def test_brokers_that_lead_are_killed_one_after_another(cluster: Cluster, nursery: Nursery) -> None:
+    scenario = Scenario(cluster, nursery=nursery)
     try:
         for worker in (scenario.start(), scenario.start()):
             worker.wait_ready()
@@ -64,8 +65,8 @@ def test_brokers_that_lead_are_killed_one_after_another(cluster: Cluster) -> Non
         scenario.close()
 
 
-def test_the_network_hangs_breaks_and_crawls(cluster: Cluster) -> None:
-    scenario = Scenario(cluster)
+def test_the_network_hangs_breaks_and_crawls(cluster: Cluster, nursery: Nursery) -> None:
+    scenario = Scenario(cluster, nursery=nursery)
     everyone = list(cluster.proxies.values())
     try:
         for worker in (scenario.start(), scenario.start()):

@@ -21,11 +21,11 @@ PROTOCOLS = pytest.mark.parametrize("protocol", ["classic", "consumer"])
 
 
 @pytest.fixture
-def scenario() -> Iterator[Callable[..., Scenario]]:
+def scenario(nursery: Nursery) -> Iterator[Callable[..., Scenario]]:
     made: list[Scenario] = []
 
     def make(kafka: Broker, **kw: Any) -> Scenario:
-        made.append(Scenario(kafka, **kw))
+        made.append(Scenario(kafka, **{"nursery": nursery, **kw}))
         return made[-1]
 
     yield make
@@ -38,7 +38,7 @@ def group_protocol(kafka: Broker, protocol: str) -> dict[str, dict[str, Any]]:
 
 
 def test_drift_and_one_trigger_come_out(kafka: Broker, scenario: Callable[..., Scenario]) -> None:
-    s = scenario(kafka)
+    s = scenario(kafka, nursery=None)  # as people start it
     s.produce(rows(12_000, seed=2, drift_at=8_000))
     s.start().wait_ready()
     s.settle()
@@ -95,13 +95,12 @@ def test_a_second_worker_joins_while_a_backlog_is_read(
 
 @PROTOCOLS
 def test_a_worker_with_nothing_to_do_is_ready_and_takes_over(
-    kafka: Broker, nursery: Nursery, scenario: Callable[..., Scenario], protocol: str
+    kafka: Broker, scenario: Callable[..., Scenario], protocol: str
 ) -> None:
     """A rollout waits for all replicas, those that are spare as well."""
     s = scenario(
         kafka,
         partitions=1,
-        nursery=nursery,
         overrides={**group_protocol(kafka, protocol), "topics": {"summaries_partitions": 1}},
     )
     for worker in [s.start() for _ in range(3)]:
