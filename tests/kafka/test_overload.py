@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import psutil
 import pytest
 from kafka.labelled import START_MS, Labelled, Record, label, prediction, spread
@@ -81,7 +82,7 @@ class Slowed(Repeated):
 
 
 @contextmanager
-def overrun(kafka: Broker, patch: str = "") -> Iterator[tuple[Labelled, Worker, Watch]]:
+def overrun(kafka: Broker, patch: str = "", rounds: int = ROUNDS) -> Iterator[tuple[Labelled, Worker, Watch]]:
     """A worker that is sent twice as much as it can take, until it has taken too much memory; it is still behind."""
     joined = {"join": {"horizon": "1h", "wait": "10s", "grace": "30d"}}
     s = Labelled(kafka, monitor=joined, overrides={"kafka": {"bootstrap": kafka.outside, "session_timeout": "60s"}})
@@ -93,7 +94,7 @@ def overrun(kafka: Broker, patch: str = "") -> Iterator[tuple[Labelled, Worker, 
         watch.start()
         slowed.start()
         pool = spread([prediction(i, 0, name=LONG) for i in range(POOL)])
-        for turn in range(ROUNDS):
+        for turn in range(rounds):
             wait_for(lambda most=turn * POOL: 2 * counted(worker, s.predicted) >= most - POOL, 120, "half of it")
             kafka.produce(s.predicted, [one | {"timestamp": START_MS + 10 * turn} for one in pool])
             if watch.grown > ROOM:
@@ -109,8 +110,12 @@ def overrun(kafka: Broker, patch: str = "") -> Iterator[tuple[Labelled, Worker, 
 
 
 def counted(worker: Worker, topic: str) -> int:
-    """Records that it has worked off."""
-    found = re.search(rf'^driftbus_events_total{{[^}}]*topic="{topic}"[^}}]*}} (\S+)$', worker.metrics(), re.MULTILINE)
+    """Records that it has worked off; 0 while it does not answer, which it may not for want of time."""
+    try:
+        told = worker.metrics()
+    except httpx.TimeoutException:
+        return 0
+    found = re.search(rf'^driftbus_events_total{{[^}}]*topic="{topic}"[^}}]*}} (\S+)$', told, re.MULTILINE)
     return int(float(found[1])) if found else 0
 
 
@@ -138,7 +143,7 @@ def test_twice_what_a_worker_can_do_takes_no_more_memory_than_its_queues(kafka: 
 
 
 def test_without_the_brake_memory_would_not_do(kafka: Broker) -> None:
-    """Proof that the test above sees a worker that takes what it is sent."""
-    with overrun(kafka, "faults.ablations:no_brake") as (_, _, watch):
+    """Proof that the test above sees a worker that takes what it is sent; how soon depends on the machine."""
+    with overrun(kafka, "faults.ablations:no_brake", 4 * ROUNDS) as (_, _, watch):
         watch.end()
         assert watch.grown > ROOM, f"{watch.grown >> 20} MiB"
