@@ -20,7 +20,8 @@ from driftbus.schemas.config import KafkaConfig, RegistryConfig
 from driftbus.schemas.configfile import apply_environment
 from driftbus.schemas.errors import ConfigError, DecodeError
 from driftbus.schemas.fields import field_types
-from driftbus.schemas.registry import Registry, open_resolver
+from driftbus.schemas.registry import Registry
+from driftbus.schemas.resolver import open_resolver
 from driftbus.schemas.streamconfig import StreamConfig
 from driftbus.stream.replay.words import plain
 from driftbus.stream.setup.peek import Headers, newest, parsed, read_body, schema_and_body

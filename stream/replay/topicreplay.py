@@ -10,7 +10,8 @@ from driftbus.detectors.profile import Profile
 from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import BatchDecoder, Decoded
 from driftbus.schemas.errors import ConfigError
-from driftbus.schemas.registry import Registry, open_resolver
+from driftbus.schemas.registry import Registry
+from driftbus.schemas.resolver import open_resolver
 from driftbus.stream.files.training import season_note
 from driftbus.stream.plan import Plans, build_plans, topics_of
 from driftbus.stream.records import RecordBatch

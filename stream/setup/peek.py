@@ -17,7 +17,8 @@ from driftbus.schemas.avsc import WriterSchema
 from driftbus.schemas.config import Config
 from driftbus.schemas.errors import DecodeError, Unavailable
 from driftbus.schemas.framing import UNFRAMED, SchemaKey, by_fingerprint, by_guid, by_id, header_key
-from driftbus.schemas.registry import Registry, open_resolver
+from driftbus.schemas.registry import Registry
+from driftbus.schemas.resolver import open_resolver
 from driftbus.schemas.streamconfig import StreamConfig
 from driftbus.stream.plan import topics_of
 from driftbus.stream.transport.properties import means_nothing_without_a_group

@@ -16,7 +16,8 @@ from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import BatchDecoder
 from driftbus.schemas.errors import ConfigError, DecodeError
 from driftbus.schemas.fields import FieldType, field_types
-from driftbus.schemas.registry import Registry, open_resolver
+from driftbus.schemas.registry import Registry
+from driftbus.schemas.resolver import open_resolver
 from driftbus.schemas.vectorparts import derived_names
 from driftbus.stream.learn import Learner, LearnPlan
 from driftbus.stream.records import RecordBatch

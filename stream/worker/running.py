@@ -125,7 +125,7 @@ async def _prepare(config: Config, health: Health, metrics: Metrics, stop: async
 
 
 async def _run(worker: Worker, stop: asyncio.Event) -> int:
-    boot = asyncio.create_task(_boot(worker))
+    boot = asyncio.create_task(worker.boot())
     boot.add_done_callback(lambda done: _boot_ended(worker, done))
     worker.begin_beside()
     waits = [asyncio.create_task(stop.wait()), asyncio.create_task(worker.wait_poisoned())]
@@ -135,12 +135,6 @@ async def _run(worker: Worker, stop: asyncio.Event) -> int:
     for task in (boot, *waits):
         task.cancel()
     return code
-
-
-async def _boot(worker: Worker) -> None:
-    # a topic that is made anew is told by the id that it had before anything was read or written
-    await worker.look_for_own_topics()
-    await worker.boot()
 
 
 def _boot_ended(worker: Worker, boot: asyncio.Task[None]) -> None:

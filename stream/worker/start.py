@@ -14,7 +14,8 @@ from confluent_kafka.admin import AdminClient
 from driftbus.detectors.profile import Profile
 from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import Resolver
-from driftbus.schemas.registry import Registry, open_resolver
+from driftbus.schemas.registry import Registry
+from driftbus.schemas.resolver import open_resolver
 from driftbus.stream.doctor.granted import require_rights
 from driftbus.stream.files.training import season_note
 from driftbus.stream.plan import Plans, build_plans, topics_of

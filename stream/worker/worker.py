@@ -124,6 +124,11 @@ class Worker(BusApp):
         (self._held.add if held else self._held.discard)((tp, why))
         self.delivery.poller.hold(tp, any(other == tp for other, _ in self._held))
 
+    async def boot(self) -> None:
+        # a topic that is made anew is told by the id that it had before anything was read or written
+        await self._look_for_own_topics()
+        await super().boot()
+
     # Partitions come and go.
 
     async def restore(self, new: Starts) -> Mapping[TP, int]:
@@ -213,7 +218,7 @@ class Worker(BusApp):
             (min(1.0, run.snapshot_every / 1000), self.judging.snapshot_due),
             (PROBE_S, self._ask_brokers),
             (PARTITIONS_S, self._look_for_partitions),
-            (PARTITIONS_S, self.look_for_own_topics),
+            (PARTITIONS_S, self._look_for_own_topics),
             (PROBE_S, self.judging.show),
             (STATUS_S, self._write_status),
             (STATUS_S, lambda: self.outcomes.show(self._probe.ends)),
@@ -257,12 +262,7 @@ class Worker(BusApp):
         if member and not self.delivery.assignment() and await self._probe.is_spare(self._settings.app, member):
             self.delivery.assigned_soon({})
 
-    async def look_for_own_topics(self) -> None:
-        """Stop when one of our own topics is gone or is another one than at the first look.
-
-        Raises:
-            StateError: it is.
-        """
+    async def _look_for_own_topics(self) -> None:
         self._own.see(await self._probe.look(self._own.names))
         if self._own.asks(time.monotonic()):
             self._own.identify(await self._probe.ids(self._own.names), time.monotonic())

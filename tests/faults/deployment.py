@@ -219,7 +219,7 @@ class Deployment:
 
     def send(self, records: list[Sent], per_second: float) -> Sender:
         """Send in the background."""
-        if self.registry:
+        if self.registry_proxy:
             records = self._framed(records)
         self.sent = self.sent + records
         self.sender = Sender(self.kafka.bootstrap, [self.source, self.labelled], records, per_second)

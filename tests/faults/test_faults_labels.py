@@ -23,7 +23,7 @@ from faults.faults_labels import damage, files_of, store_of
 from faults.load import Load
 from faults.shape import Shape
 from harness.broker import Broker
-from harness.missing import skipped_when_missing
+from harness.missing import running
 from harness.nursery import Nursery
 from harness.process import wait_for
 from harness.smalldisk import SmallDisk
@@ -47,6 +47,12 @@ def deploy(broker: Broker, nursery: Nursery) -> Iterator[Callable[..., Deploymen
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def disk() -> Iterator[SmallDisk]:
+    with running(lambda: SmallDisk(3)) as made:
+        yield made
 
 
 def begin(on: Deployment) -> None:
@@ -121,59 +127,48 @@ def test_stores_that_are_damaged_cut_off_swapped_or_gone_are_made_again(deploy: 
     finish(on)
 
 
-def test_a_disk_that_is_full_stops_the_worker_and_room_lets_it_go_on(deploy: Callable[..., Deployment]) -> None:
-    with skipped_when_missing():
-        disk = SmallDisk(3)
-    try:
-        on = deploy(run={"store": str(disk.path / "store")})
-        begin(on)
-        disk.fill()
-        on.send(LOAD.records()[FIRST : 2 * FIRST], 1e6)
-        on.wait_sent()
-        worker = on.workers[-1]
-        assert worker.process.wait(60) == 4, worker.process.tail()
-        assert "can't be written" in said(on)
-        assert "is the disk full? run.store names the folder" in said(on)
-        for file in files_of(on):
-            check(file)
-        disk.make_room()
-        on.workers.clear()  # its exit code was right
-        on.tend()
-        on.send(LOAD.records()[2 * FIRST :], 1e6)
-        on.wait_sent()
-        on.replayed()
-        on.settle()
-        assert "damaged" not in said(on)
-        on.stop_all()
-        assert not on.problems, on.problems[0]
-        verdict = compare(history_of(on.raws()), on.replayed().values(), 0.0, on.records)
-        assert verdict.ok, verdict.told()
-    finally:
-        disk.close()
+def goes_on(on: Deployment) -> None:
+    """The next worker, and the rest of the records, on the store as it was left."""
+    on.workers.clear()  # its exit code was right
+    on.tend()
+    on.send(LOAD.records()[2 * FIRST :], 1e6)
+    on.wait_sent()
+    agree(on)
+    assert "damaged" not in said(on)
 
 
-def test_a_disk_that_is_read_only_refuses_the_worker_until_it_is_not(deploy: Callable[..., Deployment]) -> None:
-    with skipped_when_missing():
-        disk = SmallDisk(8)
-    try:
-        on = deploy(run={"store": str(disk.path / "store")})
-        begin(on)
-        kill(on)
-        disk.read_only()
-        on.send(LOAD.records()[FIRST : 2 * FIRST], 1e6)
-        on.wait_sent()
-        worker = on.start()
-        assert worker.process.wait(60) == 2, worker.process.tail()
-        assert f"error: run.store: {disk.path / 'store'} can't be used: Read-only file system" in said(on)
-        disk.read_only(False)
-        on.workers.clear()  # its exit code was right
-        on.tend()
-        on.send(LOAD.records()[2 * FIRST :], 1e6)
-        on.wait_sent()
-        agree(on)
-        assert "damaged" not in said(on)
-    finally:
-        disk.close()
+def test_a_disk_that_is_full_stops_the_worker_and_room_lets_it_go_on(
+    disk: SmallDisk, deploy: Callable[..., Deployment]
+) -> None:
+    on = deploy(run={"store": str(disk.path / "store")})
+    begin(on)
+    disk.fill()
+    on.send(LOAD.records()[FIRST : 2 * FIRST], 1e6)
+    on.wait_sent()
+    worker = on.workers[-1]
+    assert worker.process.wait(60) == 4, worker.process.tail()
+    assert "can't be written" in said(on)
+    assert "is the disk full? run.store names the folder" in said(on)
+    for file in files_of(on):
+        check(file)
+    disk.make_room()
+    goes_on(on)
+
+
+def test_a_disk_that_is_read_only_refuses_the_worker_until_it_is_not(
+    disk: SmallDisk, deploy: Callable[..., Deployment]
+) -> None:
+    on = deploy(run={"store": str(disk.path / "store")})
+    begin(on)
+    kill(on)
+    disk.read_only()
+    on.send(LOAD.records()[FIRST : 2 * FIRST], 1e6)
+    on.wait_sent()
+    worker = on.start()
+    assert worker.process.wait(60) == 2, worker.process.tail()
+    assert f"error: run.store: {disk.path / 'store'} can't be used: Read-only file system" in said(on)
+    disk.read_only(False)
+    goes_on(on)
 
 
 def test_a_log_too_short_for_a_lost_store_stops_the_worker_and_since_is_the_way_on(

@@ -16,17 +16,17 @@ class SmallDisk:
 
     Args:
         megabytes: its size.
-
-    Raises:
-        MissingService: nobody may mount here.
     """
 
     def __init__(self, megabytes: int) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="driftbus-disk-"))
+        self._megabytes = megabytes
+
+    def start(self) -> None:
+        """Mount it; raises MissingService where nobody may."""
         try:
-            _as_root("mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=1777", "driftbus", self.path)
+            _as_root("mount", "-t", "tmpfs", "-o", f"size={self._megabytes}m,mode=1777", "driftbus", self.path)
         except (OSError, subprocess.SubprocessError) as error:
-            self.path.rmdir()
             raise MissingService(f"a small file system needs Linux and the right to mount: {error}") from error
 
     @property
@@ -53,7 +53,8 @@ class SmallDisk:
 
     def close(self) -> None:
         """Unmount and forget what was on it."""
-        _as_root("umount", "--lazy", self.path)
+        if self.path.is_mount():
+            _as_root("umount", "--lazy", self.path)
         self.path.rmdir()
 
     @property

@@ -24,7 +24,7 @@ from driftbus.detectors.reference import CategoryData, NumericData, build_profil
 from driftbus.schemas.config import Config
 from driftbus.schemas.decode.batch import BatchDecoder
 from driftbus.schemas.events import Published, RetrainTrigger
-from driftbus.schemas.registry import open_resolver
+from driftbus.schemas.resolver import open_resolver
 from driftbus.stream.plan import build_plans
 from driftbus.stream.worker.topics import create_topics
 from harness.clients import Kafka

@@ -10,7 +10,7 @@ from kafka.scenario import Scenario, rows
 
 from harness.broker import Broker
 from harness.cluster import BROKERS, Cluster
-from harness.missing import running, skipped_when_missing
+from harness.missing import running
 from harness.nursery import Nursery
 from harness.process import wait_for
 from harness.proxy import Proxy
@@ -31,10 +31,8 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def small_disk() -> Iterator[SmallDisk]:
-    with skipped_when_missing():
-        disk = SmallDisk(48)
-    yield disk
-    disk.close()
+    with running(lambda: SmallDisk(48)) as disk:
+        yield disk
 
 
 def test_brokers_that_lead_are_killed_one_after_another(cluster: Cluster, nursery: Nursery) -> None:

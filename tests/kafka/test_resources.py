@@ -4,12 +4,13 @@ next one goes on."""
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.broker import Broker
-from harness.missing import skipped_when_missing
+from harness.missing import running
 from harness.process import wait_for
 from harness.smalldisk import SmallDisk
 
@@ -25,9 +26,13 @@ def limit(pid: int, what: int, soft: int) -> None:
     resource.prlimit(pid, what, (soft or hard, hard))
 
 
-def test_memory_files_and_a_full_disk_under_the_log(kafka: Broker, tmp_path: Path) -> None:
-    with skipped_when_missing():
-        disk = SmallDisk(1)
+@pytest.fixture
+def disk() -> Iterator[SmallDisk]:
+    with running(lambda: SmallDisk(1)) as made:
+        yield made
+
+
+def test_memory_files_and_a_full_disk_under_the_log(kafka: Broker, disk: SmallDisk) -> None:
     scenario = Scenario(kafka)
     applications = rows(16_000, seed=19, drift_at=6_000)
     try:
@@ -65,4 +70,3 @@ def test_memory_files_and_a_full_disk_under_the_log(kafka: Broker, tmp_path: Pat
         assert last.child.returncode == 0, "it has ended as it should"
     finally:
         scenario.close()
-        disk.close()

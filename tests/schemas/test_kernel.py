@@ -10,7 +10,7 @@ from pathlib import Path
 
 from driftbus.schemas import kernel
 from driftbus.schemas.hashing import hash_bytes
-from harness.missing import skipped_when_missing
+from harness.missing import running
 from harness.smalldisk import SmallDisk
 
 INNER = "from driftbus.schemas.kernel import kernel\n@kernel\ndef inner(x):\n    return x + {}\n"
@@ -56,9 +56,7 @@ def test_a_change_in_what_a_kernel_calls_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_disk_without_room_for_the_cache_costs_time_only() -> None:
-    with skipped_when_missing():
-        disk = SmallDisk(1)
-    try:
+    with running(lambda: SmallDisk(1)) as disk:
         disk.fill()
         command = "from driftbus.schemas.hashing import hash_bytes; print(hash_bytes(b'x'))"
         done = subprocess.run(
@@ -66,5 +64,3 @@ def test_a_disk_without_room_for_the_cache_costs_time_only() -> None:
             capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.stdout.strip() == str(hash_bytes(b"x")), done.stderr
-    finally:
-        disk.close()
